@@ -1,0 +1,67 @@
+"""What the pipeline asks of an engine. The engines themselves live in ``engine.runtime``."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracevlm_ros.core.types import Description, Image
+
+
+class EngineInfo(NamedTuple):
+    """Who answers: shown in captions, diagnostics and reports."""
+
+    model_id: str
+    backend: str
+    image_size_hw: tuple[int, int]
+    mask_size_hw: tuple[int, int]
+    max_traces: int
+    max_keypoints: int
+
+
+class TracePrompt(NamedTuple):
+    """One trace as the model reads it.
+
+    ``points`` (K, 2) float64 in 0..1 of the frame (x right, y down), already quantised and
+    dequantised (``core.tokens``); ``dt_s`` (K,) seconds since the previous point, 0 for the first;
+    ``pen_up`` (K,) bool.
+    """
+
+    points: NDArray[np.float64]
+    dt_s: NDArray[np.float64]
+    pen_up: NDArray[np.bool_]
+
+
+class Engine(Protocol):
+    """The two-rate model. Handles (``Any``) belong to the engine and are valid until ``close``.
+
+    ``encode`` and ``segment`` are the fast path, ``describe`` the slow path. ``describe`` may run
+    in another thread than the fast path; no other two calls may overlap.
+    """
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def encode(self, image_rgb: Image) -> Any:
+        """Vision encoder: uint8 (H, W, 3), any size -> visual features of this frame."""
+
+    def ground(self, features: Any, prompts: Sequence[TracePrompt]) -> Any:
+        """TVP, batched: features plus 1..max_traces traces -> grounded features."""
+
+    def segment(
+        self, grounded: Any, seg_embeddings: Sequence[NDArray[np.float32] | None]
+    ) -> list[NDArray[np.float32] | None]:
+        """Pixel decoder: per trace, mask logits float32 ``mask_size_hw``; None where no embeddings."""
+
+    def describe(
+        self,
+        grounded: Any,
+        index: int,
+        question: str | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Description]:
+        """Stream the description of trace ``index`` of ``grounded``; stops early when cancelled."""
+
+    def close(self) -> None:
+        """Free everything; further calls are errors."""
