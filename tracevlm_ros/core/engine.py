@@ -10,7 +10,10 @@ from tracevlm_ros.core.types import Description, Image
 
 
 class EngineInfo(NamedTuple):
-    """Who answers: shown in captions, diagnostics and reports."""
+    """Who answers: shown in captions, diagnostics and reports.
+
+    ``notes`` says what the caller did not ask for, such as a fall-back to another back end.
+    """
 
     model_id: str
     backend: str
@@ -18,6 +21,7 @@ class EngineInfo(NamedTuple):
     mask_size_hw: tuple[int, int]
     max_traces: int
     max_keypoints: int
+    notes: tuple[str, ...] = ()
 
 
 class TracePrompt(NamedTuple):
@@ -47,12 +51,15 @@ class Engine(Protocol):
         """Vision encoder: uint8 (H, W, 3), any size -> visual features of this frame."""
 
     def ground(self, features: Any, prompts: Sequence[TracePrompt]) -> Any:
-        """TVP, batched: features plus 1..max_traces traces -> grounded features."""
+        """TVP, batched: features plus traces -> grounded features.
+
+        More than ``max_traces`` traces run in several batches, at the cost of time.
+        """
 
     def segment(
         self, grounded: Any, seg_embeddings: Sequence[NDArray[np.float32] | None]
     ) -> list[NDArray[np.float32] | None]:
-        """Pixel decoder: per trace, mask logits float32 ``mask_size_hw``; None where no embeddings."""
+        """Pixel decoder: mask logits float32 ``mask_size_hw`` per trace; None where unprompted."""
 
     def describe(
         self,
