@@ -5,13 +5,31 @@ embedding table, looked up on the host) and ``tokenizer.json``. This module name
 Symbols in shapes: N merged visual tokens, D language width, T traces in one call, K keypoint
 slots per trace (padded, see ``valid``), L prompt tokens, S steps in one decode call (1 for text,
 6 for the codebook), P tokens in the cache, C* channels, h*/w* feature sizes.
+
+``manifest.json`` (what a reader asks for; more keys are allowed and ignored)::
+
+    version      MANIFEST_VERSION
+    model_id     name shown in captions
+    precision    "fp32", "int8", ... as exported
+    sizes        every symbol of GRAPHS that is not in PER_CALL -> integer; K is the number of
+                 keypoint slots that callers pad to
+    limits       {"max_traces", "max_prompt_tokens", "max_new_tokens"} -> integer
+    graphs       name of GRAPHS -> {"file", "inputs", "outputs"}, the last two as written by
+                 ``describe_tensors``
+    files        every other file of the directory -> {"bytes", "sha256"}, external data included
+    preprocessing, tokenizer, prompt, provenance   sections owned by those who write them
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_VERSION = 1
 CODEBOOK_TOKENS = 6
+EMBEDDINGS_NAME = "embeddings.npy"
+TOKENIZER_NAME = "tokenizer.json"
+PER_CALL = ("T", "L", "S", "P", "P+S")
+"""Symbols that each call chooses; all others are fixed by the manifest's ``sizes``."""
 
 
 class TensorSpec(NamedTuple):
@@ -94,3 +112,31 @@ GRAPHS: dict[str, GraphSpec] = {
         outputs={"mask_logits": TensorSpec("float32", ("T", "h_mask", "w_mask"))},
     ),
 }
+
+
+def size_symbols() -> tuple[str, ...]:
+    """The symbols that ``sizes`` of a manifest must give, sorted."""
+    specs = (spec for graph in GRAPHS.values() for side in graph for spec in side.values())
+    found = {size for spec in specs for size in spec.shape if isinstance(size, str)}
+    return tuple(sorted(found - set(PER_CALL)))
+
+
+def resolve(spec: TensorSpec, sizes: Mapping[str, int]) -> TensorSpec:
+    """``spec`` with every fixed symbol replaced by its integer; symbols of PER_CALL stay.
+
+    Raises KeyError for a fixed symbol that ``sizes`` lacks.
+    """
+    shape = tuple(
+        size if isinstance(size, int) or size in PER_CALL else sizes[size] for size in spec.shape
+    )
+    return TensorSpec(spec.dtype, shape)
+
+
+def describe_tensors(
+    specs: Mapping[str, TensorSpec], sizes: Mapping[str, int]
+) -> dict[str, dict[str, Any]]:
+    """Tensor name -> {"dtype", "shape"} as a manifest holds them, fixed sizes filled in."""
+    resolved = {name: resolve(spec, sizes) for name, spec in specs.items()}
+    return {
+        name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in resolved.items()
+    }
