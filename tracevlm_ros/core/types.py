@@ -5,7 +5,7 @@ the scene camera with the origin at the centre of the top-left pixel, sizes are 
 """
 
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,8 +107,8 @@ class Caption(NamedTuple):
     end_ns: int
     keypoints: Keypoints
     region_xyxy_px: tuple[float, float, float, float]
+    question: str
     model_id: str
-    timings: dict[str, Any]
 
 
 class Masks(NamedTuple):
