@@ -76,7 +76,7 @@ class Light(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """``objects`` from back to front; object ``i`` has label ``i + 1``. ``aspect``: width / height."""
+    """``objects`` from back to front (object ``i`` has label ``i + 1``); ``aspect`` width / height."""
 
     objects: tuple[SceneObject, ...]
     background: Background
