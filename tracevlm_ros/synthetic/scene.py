@@ -25,7 +25,7 @@ from tracevlm_ros.synthetic.vocabulary import (
 
 BACKGROUNDS = ("gradient", "noise", "wood", "brick", "clutter")
 _PLACEMENT_TRIES = 30
-_HUE_JITTER_DEG = 5.0
+_HUE_JITTER_DEG = 4.0
 
 
 class SceneObject(NamedTuple):
@@ -76,7 +76,7 @@ class Light(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """``objects`` from back to front (object ``i`` has label ``i + 1``); ``aspect`` width / height."""
+    """``objects`` from back to front, ``i`` with label ``i + 1``; ``aspect`` is width / height."""
 
     objects: tuple[SceneObject, ...]
     background: Background
