@@ -1,0 +1,122 @@
+"""The Qwen2.5 language model with the three-axis rotary positions of Qwen2.5-VL.
+
+Parameter names follow Hugging Face (``layers.N.self_attn.q_proj``, ...). Grouped heads are folded
+into the query axis, so keys and values are never repeated. Causality is relative to the cache:
+query s sees the P cached tokens and the new tokens up to itself.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from training.model.config import LanguageConfig
+from training.model.layers import RMSNorm, SwiGLU, turn
+
+MASKED = -1e4
+
+
+class LanguageState(NamedTuple):
+    """``hidden`` (B, S, D), normed; ``keys`` and ``values`` (layers, B, kv_heads, P + S, d)."""
+
+    hidden: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class Attention(nn.Module):
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads = config.heads, config.kv_heads
+        self.head_dim = config.head_dim
+        self.q_proj = nn.Linear(config.width, config.width)
+        self.k_proj = nn.Linear(config.width, config.kv_heads * config.head_dim)
+        self.v_proj = nn.Linear(config.width, config.kv_heads * config.head_dim)
+        self.o_proj = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, past: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        batch, length, _ = x.shape
+        groups = self.heads // self.kv_heads
+        q = turn(self._split(self.q_proj(x), self.heads), cos, sin)
+        k = turn(self._split(self.k_proj(x), self.kv_heads), cos, sin)
+        v = self._split(self.v_proj(x), self.kv_heads)
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        q = q.reshape(batch, self.kv_heads, groups * length, self.head_dim)
+        scores = q @ k.transpose(-1, -2) * self.head_dim**-0.5
+        scores = scores.reshape(batch, self.heads, length, k.shape[2]) + mask
+        weights = scores.softmax(-1).reshape(batch, self.kv_heads, groups * length, k.shape[2])
+        out = (weights @ v).reshape(batch, self.heads, length, self.head_dim)
+        return self.o_proj(out.transpose(1, 2).flatten(2)), k, v
+
+    def _split(self, x: Tensor, heads: int) -> Tensor:
+        return x.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+
+
+class Layer(nn.Module):
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.width)
+        self.post_attention_layernorm = RMSNorm(config.width)
+        self.self_attn = Attention(config)
+        self.mlp = SwiGLU(config.width, config.mlp_width, bias=False)
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, past: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        attended, keys, values = self.self_attn(self.input_layernorm(x), cos, sin, mask, past)
+        x = x + attended
+        return x + self.mlp(self.post_attention_layernorm(x)), keys, values
+
+
+class LanguageModel(nn.Module):
+    """Embeddings (B, S, D) and rope ids (3, B, S) -> ``LanguageState``; ``logits`` of hidden states.
+
+    Input and output embeddings are tied, as in the small Qwen2.5 models.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab, config.width)
+        nn.init.normal_(self.embed_tokens.weight, std=0.5 * config.width**-0.5)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.depth))
+        self.norm = RMSNorm(config.width)
+        steps = torch.arange(0, config.head_dim, 2).float() / config.head_dim
+        self.register_buffer("frequencies", config.rope_theta**-steps, persistent=False)
+
+    def forward(
+        self, embeddings: Tensor, position_ids: Tensor, past: tuple[Tensor, Tensor] | None = None
+    ) -> LanguageState:
+        cos, sin = self._rotary(position_ids)
+        cached = 0 if past is None else past[0].shape[3]
+        mask = causal_mask(embeddings.shape[1], cached, embeddings.device)
+        x, keys, values = embeddings, [], []
+        for index, layer in enumerate(self.layers):
+            kept = None if past is None else (past[0][index], past[1][index])
+            x, k, v = layer(x, cos, sin, mask, kept)
+            keys.append(k)
+            values.append(v)
+        return LanguageState(self.norm(x), torch.stack(keys), torch.stack(values))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return hidden @ self.embed_tokens.weight.T
+
+    def _rotary(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """cos, sin (B, 1, S, head_dim); frequencies are dealt to time, row and column in turn."""
+        angles = position_ids[..., None].float() * self.frequencies
+        parts = angles.split(list(self.config.rope_sections), dim=-1)
+        mixed = torch.cat([part[axis] for axis, part in enumerate(parts)], dim=-1)
+        mixed = torch.cat([mixed, mixed], dim=-1)[:, None]
+        return mixed.cos(), mixed.sin()
+
+
+def causal_mask(length: int, cached: int, device: torch.device) -> Tensor:
+    """(length, cached + length): 0 where a query may look, -1e4 where it may not."""
+    query = torch.arange(length, device=device)[:, None] + cached
+    key = torch.arange(length + cached, device=device)[None, :]
+    return (key > query).float() * MASKED

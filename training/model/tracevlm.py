@@ -1,0 +1,87 @@
+"""The whole network: vision encoder, TVP, language model, codebook, pixel decoder."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from training.model.config import ModelConfig
+from training.model.language import LanguageModel
+from training.model.patch_heads import PatchHeads
+from training.model.pixel_decoder import PixelDecoder
+from training.model.trace_embedding import TraceBatch
+from training.model.tvp import TVP, Grounded
+from training.model.vision import VisionEncoder, VisionFeatures, normalise
+
+
+class PromptBatch(NamedTuple):
+    """R sequences of prompt and answer, padded on the right to L.
+
+    ``ids`` (R, L) with image and trajectory placeholders, ``position_ids`` (3, R, L);
+    ``trace_index`` (R,) which trace each sequence is about. Image tokens start at column 1;
+    ``trace_columns`` (R, K) is the column of each valid keypoint's token, 0 where there is none.
+    """
+
+    ids: Tensor
+    position_ids: Tensor
+    trace_index: Tensor
+    trace_columns: Tensor
+
+
+class TraceVLM(nn.Module):
+    """``patch_classes`` names the label groups of the auxiliary heads; the graphs do not need it."""
+
+    def __init__(self, config: ModelConfig, patch_classes: dict[str, int] | None = None) -> None:
+        super().__init__()
+        self.config = config
+        width = config.language.width
+        vision = config.vision
+        self.visual = VisionEncoder(vision, width)
+        self.tvp = TVP(config.tvp, width, vision.merged_grid)
+        self.model = LanguageModel(config.language)
+        self.pixel_decoder = PixelDecoder(
+            config.decoder, width, vision.grid, vision.width, vision.shallow_channels, vision.merge
+        )
+        self.patch_heads = PatchHeads(vision.width, patch_classes or {})
+
+    def encode(self, image: Tensor) -> VisionFeatures:
+        """``image`` (B, H, W, 3), 0..255."""
+        features: VisionFeatures = self.visual(normalise(image))
+        return features
+
+    def ground(self, tokens: Tensor, trace: TraceBatch) -> Grounded:
+        """TVP: ``tokens`` (T, N, D), already repeated to one row per trace."""
+        grounded: Grounded = self.tvp(tokens, trace)
+        return grounded
+
+    def read(self, grounded: Grounded, prompt: PromptBatch) -> Tensor:
+        """Last hidden states (R, L, D) of the sequences in ``prompt``."""
+        x = self.model.embed_tokens(prompt.ids)
+        visual = grounded.enhanced[prompt.trace_index]
+        after = 1 + visual.shape[1]
+        x = torch.cat([x[:, :1], visual, x[:, after:]], dim=1)
+        present = prompt.trace_columns > 0
+        rows = torch.arange(len(x), device=x.device)[:, None].expand_as(present)
+        trace = grounded.trace[prompt.trace_index][:, : present.shape[1]]
+        x = x.index_put((rows[present], prompt.trace_columns[present]), trace[present])
+        hidden: Tensor = self.model(x, prompt.position_ids).hidden
+        return hidden
+
+    def segment(
+        self,
+        features: VisionFeatures,
+        image_index: Tensor,
+        grounded: Grounded,
+        valid: Tensor,
+        seg_embeddings: Tensor,
+    ) -> Tensor:
+        """Mask logits (T, h, w); ``image_index`` (T,) is the frame of each trace."""
+        logits: Tensor = self.pixel_decoder(
+            features.deep[image_index],
+            features.shallow[image_index],
+            grounded.enhanced,
+            grounded.trace,
+            valid,
+            seg_embeddings,
+        )
+        return logits
