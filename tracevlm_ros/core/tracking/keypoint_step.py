@@ -1,0 +1,230 @@
+"""One frame's step for the keypoints of all traces together: follow, compare, gate, carry."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tracevlm_ros.core.tracking.bounds import within
+from tracevlm_ros.core.tracking.config import TrackingConfig
+from tracevlm_ros.core.tracking.flow import follow
+from tracevlm_ros.core.tracking.local_motion import fit_local_motion, no_motion
+from tracevlm_ros.core.tracking.motion import (
+    FrameMotion,
+    PointStatus,
+    apply_homography,
+    local_jacobians,
+)
+from tracevlm_ros.core.tracking.patches import PatchStore
+from tracevlm_ros.core.tracking.pictures import Pictures
+from tracevlm_ros.core.tracking.trace_points import TracePoints
+from tracevlm_ros.core.types import BoolArray, FloatArray, IntArray
+
+_VELOCITY_KEPT = 0.8
+
+
+class Sightings(NamedTuple):
+    """What the picture says of M followed keypoints, before any model.
+
+    ``xy`` (M, 2) pixels of the new frame, ``score`` (M,) correlation with the first sight there,
+    ``seen`` (M,) whether it can be believed.
+    """
+
+    xy: FloatArray
+    score: FloatArray
+    seen: BoolArray
+
+
+class KeypointStep:
+    """Moves traces by one frame. Holds no state of its own but the patches."""
+
+    def __init__(self, config: TrackingConfig, patches: PatchStore) -> None:
+        self._config = config
+        self._patches = patches
+
+    def move(
+        self, traces: Sequence[TracePoints], before: Pictures, now: Pictures, motion: FrameMotion
+    ) -> None:
+        """Move every point of ``traces`` from ``before`` to ``now`` and judge the traces."""
+        if not traces:
+            return
+        predicted = [_carry(trace, motion) for trace in traces]
+        chosen = [trace.keypoints[trace.slot[trace.keypoints] >= 0] for trace in traces]
+        slots = np.concatenate([t.slot[c] for t, c in zip(traces, chosen, strict=True)])
+        start = np.concatenate([t.xy[c] for t, c in zip(traces, chosen, strict=True)])
+        guess = np.concatenate(
+            [p[c] + t.velocity for t, p, c in zip(traces, predicted, chosen, strict=True)]
+        )
+        alive = np.concatenate(
+            [np.full(len(c), not t.lost) for t, c in zip(traces, chosen, strict=True)]
+        )
+        self._patches.deform(slots, _usable_jacobians(motion, start))
+        sightings = self._sight(before, now, slots, start, guess, alive)
+        first = 0
+        for trace, where, points in zip(traces, predicted, chosen, strict=True):
+            part = slice(first, first + len(points))
+            own = Sightings(sightings.xy[part], sightings.score[part], sightings.seen[part])
+            self._settle(trace, where, points, own, now, motion)
+            first += len(points)
+
+    def _sight(
+        self,
+        before: Pictures,
+        now: Pictures,
+        slots: IntArray,
+        start: FloatArray,
+        guess: FloatArray,
+        alive: BoolArray,
+    ) -> Sightings:
+        """Follow, then compare with the first sight; check the way back where that fails.
+
+        Keypoints of lost traces (``alive`` false) are only looked for at ``guess``.
+        """
+        config = self._config
+        unit = 1.0 / float(now.scale.mean())
+        xy = guess.copy()
+        begin, aim = before.to_work(start[alive]), now.to_work(guess[alive])
+        flow = follow(
+            before.work, now.work, begin, aim, window_px=config.window_px, levels=config.levels
+        )
+        found = np.ones(len(slots), dtype=bool)
+        found[alive] = flow.found
+        xy[alive] = np.where(flow.found[:, None], now.to_full(flow.xy), guess[alive])
+        aligned = self._patches.align(now.grey, slots, xy, 1.5 * unit)
+        inside = within(aligned.xy, now.grey.shape)
+        seen = (aligned.score >= config.match_score) & inside
+        unsure = np.flatnonzero(~seen & alive & found & inside)
+        if len(unsure):
+            back = follow(
+                now.work,
+                before.work,
+                now.to_work(xy[unsure]),
+                None,
+                window_px=config.window_px,
+                levels=config.levels,
+            )
+            gap = np.linalg.norm(back.xy - before.to_work(start[unsure]), axis=1)
+            seen[unsure] = (
+                back.found
+                & (gap < config.round_trip_px)
+                & (aligned.score[unsure] >= config.doubt_score)
+            )
+        return Sightings(aligned.xy, aligned.score, seen)
+
+    def _settle(
+        self,
+        trace: TracePoints,
+        predicted: FloatArray,
+        points: IntArray,
+        sightings: Sightings,
+        now: Pictures,
+        motion: FrameMotion,
+    ) -> None:
+        """Gate the sightings of one trace by its motion, carry the rest, judge its health."""
+        config = self._config
+        gate = config.gate_px / float(now.scale.mean())
+        expected = predicted[points]
+        local, agree = no_motion(), np.zeros(len(points), dtype=bool)
+        if sightings.seen.any():
+            voters = np.flatnonzero(sightings.seen)
+            local, agreeing = fit_local_motion(expected[voters], sightings.xy[voters], gate)
+            agree[voters[agreeing]] = True
+        near_scene = np.linalg.norm(sightings.xy - expected, axis=1) < gate
+        tracked = sightings.seen & (agree | (near_scene & motion.ok))
+        xy, score = sightings.xy.copy(), sightings.score.copy()
+        missed = np.flatnonzero(~tracked)
+        if local.support:
+            trace.velocity = local.shift
+        else:
+            trace.velocity = _VELOCITY_KEPT * trace.velocity
+        if len(missed):
+            carried = expected[missed] + (
+                local.displacement(expected[missed]) if local.support else trace.velocity
+            )
+            again = self._patches.align(now.grey, trace.slot[points[missed]], carried, gate)
+            back = (again.score >= config.match_score) & within(again.xy, now.grey.shape)
+            xy[missed] = np.where(back[:, None], again.xy, carried)
+            score[missed] = again.score
+            tracked[missed] = back
+        self._place(trace, predicted, points, xy, local.support)
+        self._judge(trace, points, tracked, score, now, motion)
+        if not trace.lost:
+            self._renew_patches(trace, points, tracked, score, now, local.support)
+
+    @staticmethod
+    def _place(
+        trace: TracePoints, predicted: FloatArray, points: IntArray, xy: FloatArray, support: int
+    ) -> None:
+        corrections = np.full((len(trace.keypoints), 2), np.nan)
+        corrections[np.searchsorted(trace.keypoints, points)] = xy - predicted[points]
+        if len(points) == 0 and support == 0:
+            corrections[:] = trace.velocity
+        trace.move_between_keypoints(predicted, corrections)
+
+    def _judge(
+        self,
+        trace: TracePoints,
+        points: IntArray,
+        tracked: BoolArray,
+        score: FloatArray,
+        now: Pictures,
+        motion: FrameMotion,
+    ) -> None:
+        """Set the status of every point and whether the trace as a whole is lost."""
+        config = self._config
+        inside = within(trace.xy, now.grey.shape)
+        status = np.where(inside[trace.keypoints], PointStatus.CARRIED, PointStatus.LOST)
+        status = status.astype(np.int8)
+        node = np.searchsorted(trace.keypoints, points)
+        covered = ~tracked & (score < config.doubt_score)
+        status[node[covered]] = PointStatus.LOST
+        status[node[tracked]] = PointStatus.TRACKED
+        trace.unseen[points] = np.where(tracked, 0, trace.unseen[points] + 1)
+        trace.spread_status(status)
+        visible = inside[points]
+        if visible.any():
+            share = float(tracked.sum()) / float(visible.sum())
+        else:
+            share = float(motion.ok and len(points) == 0 and bool(inside.any()))
+        if trace.lost:
+            if share >= config.recover_share:
+                trace.lost, trace.misses = False, 0
+        else:
+            trace.misses = 0 if share >= config.lost_share else trace.misses + 1
+            gone = len(trace) > 0 and not inside.any()
+            trace.lost = gone or trace.misses >= config.lost_after
+
+    def _renew_patches(
+        self,
+        trace: TracePoints,
+        points: IntArray,
+        tracked: BoolArray,
+        score: FloatArray,
+        now: Pictures,
+        support: int,
+    ) -> None:
+        """Take patches anew where the look has changed for good, at the price of some drift."""
+        config = self._config
+        changed = tracked & (score < config.match_score)
+        trace.doubtful[points] = np.where(changed, trace.doubtful[points] + 1, 0)
+        stale = trace.doubtful[points] >= config.refresh_after
+        if support >= 3:
+            stale |= trace.unseen[points] >= config.adopt_after
+        old = points[stale & within(trace.xy[points], now.grey.shape)]
+        if len(old):
+            self._patches.release(trace.slot[old])
+            trace.slot[old] = self._patches.capture(now.grey, trace.xy[old])
+            trace.doubtful[old] = 0
+            trace.unseen[old] = 0
+
+
+def _carry(trace: TracePoints, motion: FrameMotion) -> FloatArray:
+    moved = apply_homography(motion.homography, trace.xy)
+    return np.where(np.isfinite(moved), moved, trace.xy)
+
+
+def _usable_jacobians(motion: FrameMotion, points: FloatArray) -> FloatArray:
+    jacobians = local_jacobians(motion.homography, points)
+    broken = ~np.isfinite(jacobians).all(axis=(1, 2))
+    jacobians[broken] = np.eye(2)
+    return jacobians

@@ -1,0 +1,77 @@
+"""The motion of one trace against the static scene: its object may move on its own."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tracevlm_ros.core.types import BoolArray, FloatArray
+
+_ROUNDS = 4
+_STIFFNESS = 2.0
+_MIN_AFFINE = 5
+
+
+class LocalMotion(NamedTuple):
+    """Displacement ``shift + (point - centre) @ linear.T`` on top of the frame's homography.
+
+    ``support`` is the number of keypoints that agree; 0 means that nothing is known.
+    """
+
+    centre: FloatArray
+    shift: FloatArray
+    linear: FloatArray
+    support: int
+
+    def displacement(self, points: FloatArray) -> FloatArray:
+        """Displacements (N, 2) at ``points`` (N, 2), both in pixels of the new frame."""
+        moved: FloatArray = self.shift + (points - self.centre) @ self.linear.T
+        return moved
+
+
+def no_motion() -> LocalMotion:
+    """Moves with the scene; supported by nobody."""
+    return LocalMotion(np.zeros(2), np.zeros(2), np.zeros((2, 2)), 0)
+
+
+def fit_local_motion(
+    predicted: FloatArray, measured: FloatArray, gate_px: float
+) -> tuple[LocalMotion, BoolArray]:
+    """Fit the motion of most keypoints and say which ones agree within ``gate_px``.
+
+    ``predicted`` (K, 2): where the homography puts them; ``measured`` (K, 2): where they were
+    found. The start is the displacement that most keypoints share; an affine map is fitted to
+    those that agree, its linear part held back so that few points do not bend it. Fewer than two
+    agreeing keypoints of several are no motion.
+    """
+    count = len(predicted)
+    nobody = np.zeros(count, dtype=bool)
+    if count == 0:
+        return no_motion(), nobody
+    displacement = measured - predicted
+    apart = np.linalg.norm(displacement[:, None] - displacement[None], axis=2)
+    loose = apart < 2 * gate_px
+    agree = loose[int(loose.sum(axis=1).argmax())]
+    motion = no_motion()
+    for _ in range(_ROUNDS):
+        motion = _least_squares(predicted[agree], displacement[agree])
+        error = np.linalg.norm(motion.displacement(predicted) - displacement, axis=1)
+        closer = error < gate_px
+        if not closer.any() or (closer == agree).all():
+            agree = closer
+            break
+        agree = closer
+    if agree.sum() < min(2, count):
+        return no_motion(), nobody
+    return motion._replace(support=int(agree.sum())), agree
+
+
+def _least_squares(points: FloatArray, displacement: FloatArray) -> LocalMotion:
+    centre = points.mean(axis=0)
+    shift = displacement.mean(axis=0)
+    linear = np.zeros((2, 2))
+    if len(points) >= _MIN_AFFINE:
+        offset = points - centre
+        spread = float((offset**2).sum(axis=1).mean())
+        normal = offset.T @ offset + (_STIFFNESS * spread + 1e-9) * np.eye(2)
+        linear = np.linalg.solve(normal, offset.T @ (displacement - shift)).T
+    return LocalMotion(centre, shift, linear, len(points))

@@ -1,0 +1,65 @@
+"""Pulling points back onto the object by a mask of it."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from tracevlm_ros.core.tracking.bounds import finite_rows
+from tracevlm_ros.core.types import BoolArray, FloatArray
+
+_MOSTLY_OFF = 0.3
+
+
+class Pulled(NamedTuple):
+    """``xy`` (N, 2) new positions, ``pulled`` (N,) which moved."""
+
+    xy: FloatArray
+    pulled: BoolArray
+
+
+def pull_into_mask(points: FloatArray, mask: BoolArray, *, whole: bool) -> Pulled:
+    """Move ``points`` (N, 2) that are off ``mask`` (H, W) to the nearest pixel on it.
+
+    With ``whole``, or when fewer than 0.3 of the points are on the mask, all points first shift
+    together so that their centre comes onto the mask's. Points that are not finite stay.
+    """
+    finite = finite_rows(points)
+    if not mask.any() or not finite.any():
+        return Pulled(points, np.zeros(len(points), dtype=bool))
+    xy = points.copy()
+    on = _on_mask(xy, mask, finite)
+    if whole or on.sum() < _MOSTLY_OFF * finite.sum():
+        row, column = np.nonzero(mask)
+        xy[finite] += np.array([column.mean(), row.mean()]) - xy[finite].mean(axis=0)
+        on = _on_mask(xy, mask, finite)
+    off = np.flatnonzero(finite & ~on)
+    if len(off):
+        xy[off] = _nearest_on_mask(xy[off], mask)
+    pulled = finite & np.any(xy != points, axis=1)
+    if whole:
+        pulled = finite
+    return Pulled(xy, np.asarray(pulled, dtype=bool))
+
+
+def _on_mask(points: FloatArray, mask: BoolArray, finite: BoolArray) -> BoolArray:
+    pixel = np.rint(np.where(finite[:, None], points, -1)).clip(-1, 2**30).astype(np.int64)
+    height, width = mask.shape
+    inside = (pixel >= 0).all(axis=1) & (pixel[:, 0] < width) & (pixel[:, 1] < height)
+    on = np.zeros(len(points), dtype=bool)
+    on[inside] = mask[pixel[inside, 1], pixel[inside, 0]]
+    return on
+
+
+def _nearest_on_mask(points: FloatArray, mask: BoolArray) -> FloatArray:
+    """Centre of the mask pixel that is nearest to each point, by a labelled distance transform."""
+    height, width = mask.shape
+    _, labels = cv2.distanceTransformWithLabels(
+        (~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    row, column = np.nonzero(mask)
+    centres = np.zeros((int(labels.max()) + 1, 2))
+    centres[labels[row, column]] = np.stack([column, row], axis=1)
+    at = np.rint(points).clip((0, 0), (width - 1, height - 1)).astype(np.int64)
+    nearest: FloatArray = centres[labels[at[:, 1], at[:, 0]]]
+    return nearest

@@ -1,0 +1,83 @@
+"""All raw points of one trace in the current frame, and which of them are followed."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracevlm_ros.core.tracking.bounds import finite_rows
+from tracevlm_ros.core.tracking.motion import PointStatus
+from tracevlm_ros.core.types import FloatArray, IntArray
+
+UNTRIED = -2
+UNFOLLOWABLE = -1
+
+
+class TracePoints:
+    """Arrays over the N raw points; only the tracker writes to them.
+
+    ``slot``: patch of a keypoint, UNFOLLOWABLE where the picture has no structure, UNTRIED
+    before it was looked at. ``unseen``: frames since the point was last TRACKED. ``doubtful``:
+    frames in a row in which it looked only roughly as at first.
+    """
+
+    def __init__(self) -> None:
+        self.xy: FloatArray = np.empty((0, 2))
+        self.status: NDArray[np.int8] = np.empty(0, dtype=np.int8)
+        self.slot: IntArray = np.empty(0, dtype=np.int64)
+        self.unseen: IntArray = np.empty(0, dtype=np.int64)
+        self.doubtful: IntArray = np.empty(0, dtype=np.int64)
+        self.keypoints: IntArray = np.empty(0, dtype=np.int64)
+        self.misses = 0
+        self.lost = False
+        self.velocity: FloatArray = np.zeros(2)
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+    def append(self, points_px: FloatArray) -> int:
+        """Add points (M, 2) of the current frame; says how many were not finite (LOST for good)."""
+        finite = finite_rows(points_px)
+        count = len(points_px)
+        self.xy = np.concatenate([self.xy, np.where(finite[:, None], points_px, np.nan)])
+        fresh = np.where(finite, PointStatus.TRACKED, PointStatus.LOST).astype(np.int8)
+        self.status = np.concatenate([self.status, fresh])
+        self.slot = np.concatenate([self.slot, np.full(count, UNTRIED, dtype=np.int64)])
+        zeros = np.zeros(count, dtype=np.int64)
+        self.unseen = np.concatenate([self.unseen, zeros])
+        self.doubtful = np.concatenate([self.doubtful, zeros])
+        return int(count - finite.sum())
+
+    def choose(self, indices: IntArray) -> IntArray:
+        """Make ``indices`` the keypoints; returns the patch slots that are no longer needed."""
+        gone = np.setdiff1d(self.keypoints, indices)
+        slots = self.slot[gone]
+        self.slot[gone] = UNTRIED
+        self.keypoints = indices
+        return slots[slots >= 0]
+
+    def move_between_keypoints(self, predicted: FloatArray, corrections: FloatArray) -> None:
+        """Move every raw point to ``predicted`` (N, 2) plus the corrections (K, 2) of the
+        keypoints, interpolated by index; keypoints without a finite correction are passed over.
+        """
+        known = np.isfinite(corrections).all(axis=1)
+        moved = predicted
+        if known.any():
+            at = np.arange(len(self.xy))
+            nodes = self.keypoints[known]
+            moved = predicted + np.stack(
+                [np.interp(at, nodes, corrections[known, axis]) for axis in (0, 1)], axis=1
+            )
+        self.xy = moved
+
+    def spread_status(self, seen: NDArray[np.int8]) -> None:
+        """Give the keypoints the status ``seen`` (K,) and the others one between them.
+
+        A raw point between two LOST keypoints is LOST, otherwise CARRIED.
+        """
+        if len(self.keypoints):
+            alive = (seen != PointStatus.LOST).astype(np.float64)
+            around = np.interp(np.arange(len(self.xy)), self.keypoints, alive)
+            self.status[:] = np.where(around > 0, PointStatus.CARRIED, PointStatus.LOST)
+            self.status[self.keypoints] = seen
+        else:
+            self.status[:] = PointStatus.CARRIED
+        self.status[~np.isfinite(self.xy).all(axis=1)] = PointStatus.LOST
