@@ -1,0 +1,1 @@
+"""Acts of attention: gaze and pointer samples become traces, traces become keypoints."""

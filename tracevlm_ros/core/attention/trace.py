@@ -1,0 +1,241 @@
+"""One act of attention as data: its samples, its segments and their simplification."""
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tracevlm_ros.core.attention.events import TraceGrown
+from tracevlm_ros.core.attention.one_euro import OneEuroConfig, OneEuroFilter
+from tracevlm_ros.core.attention.words import word_weight
+from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.settings import require_choice, require_range
+from tracevlm_ros.core.simplify import IncrementalSimplifier
+from tracevlm_ros.core.types import FloatArray, GazeSample, IntArray, Keypoints, PenState, Word
+
+REFERENCE_LONG_SIDE_PX = 640.0
+MAX_WORDS = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TraceGeometry:
+    """How a trace is simplified (METHOD.md, simplification and tokens).
+
+    The tolerance of a segment is ``eps_base_px / weight``, times long side / 640 when
+    ``scale_with_image``. ``smooth_gaze`` filters gaze (never pen strokes) before simplification.
+    ``max_segment_points`` closes a segment, counted as ``trace_segment_full``.
+    """
+
+    eps_base_px: float = 5.0
+    metric: str = "segment"
+    scale_with_image: bool = True
+    smooth_gaze: bool = True
+    max_segment_points: int = 10_000
+    filter: OneEuroConfig = field(default_factory=OneEuroConfig)
+
+    def __post_init__(self) -> None:
+        require_range("eps_base_px", self.eps_base_px, 0.01, 1000)
+        require_choice("metric", self.metric, ("segment", "line"))
+        require_range("max_segment_points", self.max_segment_points, 2, 10_000_000)
+
+
+class _Segment:
+    """A stretch ``[start, start + len(simplifier))`` of the trace under one weight."""
+
+    __slots__ = ("is_open", "keypoints", "simplifier", "start", "tolerance", "weight")
+
+    def __init__(self, start: int, simplifier: IncrementalSimplifier, weight: float) -> None:
+        self.start = start
+        self.simplifier = simplifier
+        self.weight = weight
+        self.is_open = True
+        self.tolerance = -1.0
+        self.keypoints: IntArray = np.empty(0, np.int64)
+
+    def keypoint_indices(self, eps_px: float) -> IntArray:
+        tolerance = eps_px / self.weight
+        if self.is_open or tolerance != self.tolerance:
+            self.keypoints = self.simplifier.keypoints(tolerance) + self.start
+            self.tolerance = tolerance
+        return self.keypoints
+
+
+class Trace:
+    """Samples of one act of attention, simplified while it grows.
+
+    Segments are fixations or strokes; where words are known they are word intervals
+    ``[start, next start)`` under the word's weight, and points before the first word keep their
+    live weight. No segment reaches across a pen-up or a gap of lost gaze.
+    """
+
+    def __init__(
+        self, trace_id: int, geometry: TraceGeometry, image_size_hw: tuple[int, int], drops: Drops
+    ) -> None:
+        self.trace_id = trace_id
+        self.is_open = True
+        self._geometry = geometry
+        self._drops = drops
+        long_side = float(max(image_size_hw))
+        scale = long_side / REFERENCE_LONG_SIDE_PX if geometry.scale_with_image else 1.0
+        self._eps_px = geometry.eps_base_px * scale
+        self._filter = OneEuroFilter(geometry.filter, long_side)
+        self._stamps: list[int] = []
+        self._raw: list[tuple[float, float]] = []
+        self._smooth: list[tuple[float, float]] = []
+        self._pen_up: list[bool] = []
+        self._labels: list[int] = []
+        self._live: list[float] = []
+        self._segments: list[_Segment] = []
+        self._words: list[Word] = []
+        self._word_starts: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    @property
+    def start_ns(self) -> int:
+        """Stamp of the first sample; 0 while there is none."""
+        return self._stamps[0] if self._stamps else 0
+
+    @property
+    def end_ns(self) -> int:
+        """Stamp of the newest sample; 0 while there is none."""
+        return self._stamps[-1] if self._stamps else 0
+
+    @property
+    def stamps_ns(self) -> IntArray:
+        """(N,) int64, rising."""
+        return np.array(self._stamps, np.int64)
+
+    @property
+    def xy_px(self) -> FloatArray:
+        """(N, 2) raw points, pixels of the frame at their own stamp."""
+        return np.array(self._raw, np.float64).reshape(-1, 2)
+
+    @property
+    def pen_up(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """(N,) true where the pen was up or gaze was lost before the point."""
+        return np.array(self._pen_up, np.bool_)
+
+    @property
+    def weights(self) -> FloatArray:
+        """(N,) the weight of each point's segment, as it stands now."""
+        weights = np.empty(len(self), np.float64)
+        for segment in self._segments:
+            weights[segment.start :] = segment.weight
+        return weights
+
+    @property
+    def segment_starts(self) -> IntArray:
+        """(S,) index of the first point of each segment."""
+        return np.array([segment.start for segment in self._segments], np.int64)
+
+    def grow(self, event: TraceGrown) -> None:
+        """Take the next sample; stamps must rise within a trace."""
+        assert event.trace_id == self.trace_id, (event.trace_id, self.trace_id)
+        begins = not self._labels or event.segment != self._labels[-1]
+        self._remember(event, begins)
+        self._place(len(self) - 1)
+
+    def push_word(self, word: Word) -> None:
+        """A word was spoken: the points from its start on are segmented by words anew.
+
+        Words may come late and out of order. The oldest of more than ``MAX_WORDS`` are forgotten
+        (``trace_words_full``).
+        """
+        place = bisect_left(self._word_starts, word.start_ns)
+        if place < len(self._words) and self._word_starts[place] == word.start_ns:
+            self._words[place] = word
+        else:
+            self._words.insert(place, word)
+            self._word_starts.insert(place, word.start_ns)
+        if len(self._words) > MAX_WORDS:
+            del self._words[0], self._word_starts[0]
+            self._drops["trace_words_full"] += 1
+        self._segment_again(bisect_left(self._stamps, word.start_ns))
+
+    def close(self) -> None:
+        """No sample will follow; all keypoints and weights are final unless words still come."""
+        self.is_open = False
+        if self._segments:
+            self._segments[-1].is_open = False
+
+    def keypoint_indices(self) -> IntArray:
+        """(K,) rising indices of the fewest points that keep each segment within its tolerance."""
+        if not self._segments:
+            return np.empty(0, np.int64)
+        return np.concatenate(
+            [segment.keypoint_indices(self._eps_px) for segment in self._segments]
+        )
+
+    def keypoints(self) -> Keypoints:
+        """The keypoints where they were looked at: raw or, for gaze, smoothed pixels."""
+        indices = self.keypoint_indices()
+        return Keypoints(
+            xy_px=np.array(self._smooth, np.float64).reshape(-1, 2)[indices],
+            stamp_ns=self.stamps_ns[indices],
+            weight=self.weights[indices],
+            pen_up=self.pen_up[indices],
+            lost=np.zeros(len(indices), np.bool_),
+        )
+
+    def _remember(self, event: TraceGrown, begins: bool) -> None:
+        sample = event.sample
+        if begins:
+            self._filter.restart()
+        self._stamps.append(sample.stamp_ns)
+        self._raw.append((sample.x_px, sample.y_px))
+        self._smooth.append(self._smoothed(sample))
+        self._pen_up.append(event.pen_up)
+        self._labels.append(event.segment)
+        self._live.append(event.weight)
+
+    def _smoothed(self, sample: GazeSample) -> tuple[float, float]:
+        if not self._geometry.smooth_gaze or sample.pen is not PenState.UNKNOWN:
+            return sample.x_px, sample.y_px
+        return self._filter.add(sample.stamp_ns, sample.x_px, sample.y_px)
+
+    def _place(self, index: int) -> None:
+        """Put point ``index`` into the newest segment, or a new one."""
+        segment = self._segments[-1] if self._segments else None
+        if segment is None or self._must_split(segment, index):
+            if segment is not None:
+                segment.is_open = False
+            segment = _Segment(index, self._new_simplifier(), 1.0)
+            self._segments.append(segment)
+        segment.weight = self._weight_of(index)
+        segment.simplifier.append(*self._smooth[index])
+
+    def _must_split(self, segment: _Segment, index: int) -> bool:
+        if len(segment.simplifier) >= self._geometry.max_segment_points:
+            self._drops["trace_segment_full"] += 1
+            return True
+        if self._pen_up[index]:
+            return True
+        word = self._word_index(index)
+        if word != self._word_index(index - 1):
+            return True
+        return word < 0 and self._labels[index] != self._labels[index - 1]
+
+    def _word_index(self, index: int) -> int:
+        """Which word's interval holds point ``index``; -1 before the first word."""
+        return bisect_right(self._word_starts, self._stamps[index]) - 1
+
+    def _weight_of(self, index: int) -> float:
+        word = self._word_index(index)
+        return self._live[index] if word < 0 else word_weight(self._words[word].text)
+
+    def _new_simplifier(self) -> IncrementalSimplifier:
+        return IncrementalSimplifier(
+            metric=self._geometry.metric, max_points=self._geometry.max_segment_points
+        )
+
+    def _segment_again(self, first: int) -> None:
+        """Segment the points from ``first`` on anew, with the whole segment that holds it."""
+        while self._segments and self._segments[-1].start >= first:
+            self._segments.pop()
+        start = self._segments.pop().start if self._segments else 0
+        for index in range(start, len(self)):
+            self._place(index)
+        if self._segments:
+            self._segments[-1].is_open = self.is_open
