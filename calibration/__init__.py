@@ -1,0 +1,1 @@
+"""Calibration of gaze to camera, of clocks, and of quantised engines."""
