@@ -1,0 +1,88 @@
+"""The thread of the slow path: one description at a time, streamed as it is written."""
+
+import time
+from typing import NamedTuple, Protocol
+
+from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.slow_path import DescribeRequest, describe
+from tracevlm_ros.core.types import Caption, Description
+from tracevlm_ros.nodes.fast_path import Arrival, Question
+from tracevlm_ros.nodes.mailbox import Inbox, KeyedMailbox, Replaced
+from tracevlm_ros.nodes.problems import Problems
+from tracevlm_ros.nodes.stopwatch import Stopwatch
+from tracevlm_ros.nodes.worker import Worker
+
+
+class Job(NamedTuple):
+    """A request, when its frame (or its question) reached the node, and who waits for it."""
+
+    request: DescribeRequest
+    arrival: Arrival
+    question: Question | None
+
+
+class SlowSink(Protocol):
+    """Where descriptions go; called in the describer's thread."""
+
+    def caption_written(self, caption: Caption, job: Job) -> None: ...
+
+    def description_done(self, request: DescribeRequest, description: Description) -> None: ...
+
+
+class Describer(Worker):
+    """Runs ``describe`` on the newest state of each trace; questions go in line with the rest.
+
+    Counts in ``inbox.drops``: ``request_superseded``, ``request_queue_full``,
+    ``description_cancelled`` (by deactivation).
+    """
+
+    def __init__(
+        self, engine: Engine, sink: SlowSink, depth: int, stopwatch: Stopwatch, problems: Problems
+    ) -> None:
+        inbox = Inbox()
+        super().__init__("slow_path", inbox, problems)
+        self._engine = engine
+        self._sink = sink
+        self._stopwatch = stopwatch
+        self._jobs: KeyedMailbox[Job] = KeyedMailbox(
+            inbox, depth, Replaced("request_superseded", "request_queue_full")
+        )
+        self._asked = 0
+
+    def offer(self, job: Job) -> None:
+        """Never blocks. A question never replaces, and is never replaced by, a description."""
+        self._asked += 1
+        is_question = job.question is not None
+        self._jobs.put(("question", self._asked) if is_question else job.request.trace_id, job)
+
+    def clear(self) -> None:
+        """Drop what waits."""
+        self._jobs.clear("request_deactivated")
+
+    def work(self) -> None:
+        """Describe one trace, or wait for a request."""
+        job = self._jobs.take()
+        if job is None:
+            self.inbox.wait_for(lambda: self.is_stopping or len(self._jobs) > 0, None)
+            return
+        start_s = time.monotonic()
+        self._stopwatch.add("describe_queue", job.arrival.received_s, start_s)
+        caption, last = self._describe(job, start_s)
+        if caption is None or last is None or not last.is_final:
+            self.inbox.count_drop("description_cancelled")
+            return
+        self._stopwatch.add("describe_whole", start_s)
+        self._sink.description_done(job.request, last)
+        if job.question is not None and job.question.answered is not None:
+            job.question.answered(caption)
+
+    def _describe(self, job: Job, start_s: float) -> tuple[Caption | None, Description | None]:
+        caption: Caption | None = None
+        part: Description | None = None
+        for written in describe(self._engine, job.request, lambda: self.is_stopping):
+            caption, part = written
+            if start_s:
+                self._stopwatch.add("describe_first_word", start_s)
+                start_s = 0.0
+            self._sink.caption_written(caption, job)
+        return caption, part

@@ -1,0 +1,109 @@
+"""The node's state as diagnostic_msgs, in four statuses: input, engine, latency, drops."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.nodes.qos import Mismatch
+from tracevlm_ros.nodes.stopwatch import Percentiles
+
+
+class NodeState(NamedTuple):
+    """One moment of the node. ``drops_before`` are the counts of the last report."""
+
+    lifecycle: str
+    engine: str
+    model_id: str
+    backend: str
+    notes: tuple[str, ...]
+    rates_hz: Mapping[str, float]
+    totals: Mapping[str, int]
+    stages: Mapping[str, Percentiles]
+    drops: Drops
+    drops_before: Drops
+    mismatches: Sequence[Mismatch]
+
+
+def diagnostics_message(name: str, state: NodeState, stamp: Time) -> DiagnosticArray:
+    """All four statuses; ``name`` is the node's full name."""
+    message = DiagnosticArray(
+        status=[
+            _status(name, "input", state, *_input(state)),
+            _status(name, "engine", state, *_engine(state)),
+            _status(name, "latency", state, *_latency(state)),
+            _status(name, "drops", state, *_drops(state)),
+        ]
+    )
+    message.header.stamp = stamp
+    return message
+
+
+class _Verdict(NamedTuple):
+    level: bytes
+    message: str
+    values: dict[str, str]
+
+
+def _status(
+    name: str, part: str, state: NodeState, level: bytes, message: str, values: dict[str, str]
+) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=level,
+        name=f"{name.lstrip('/')}: {part}",
+        message=message,
+        hardware_id=state.model_id,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+
+
+def _input(state: NodeState) -> _Verdict:
+    values = {f"{stream}_hz": f"{rate:.2f}" for stream, rate in state.rates_hz.items()}
+    values |= {f"{stream}_total": str(count) for stream, count in state.totals.items()}
+    values |= {f"mismatch_{i}": item.text for i, item in enumerate(state.mismatches)}
+    if state.mismatches:
+        return _Verdict(DiagnosticStatus.ERROR, state.mismatches[0].text, values)
+    silent = [name for name in ("image", "gaze") if not state.rates_hz.get(name)]
+    if state.lifecycle == "active" and silent:
+        return _Verdict(DiagnosticStatus.WARN, f"nothing comes on: {', '.join(silent)}", values)
+    return _Verdict(DiagnosticStatus.OK, state.lifecycle, values)
+
+
+def _engine(state: NodeState) -> _Verdict:
+    values = {
+        "lifecycle": state.lifecycle,
+        "state": state.engine,
+        "model_id": state.model_id,
+        "backend": state.backend,
+    }
+    values |= {f"note_{index}": note for index, note in enumerate(state.notes)}
+    level = DiagnosticStatus.ERROR if state.engine.startswith("failed") else DiagnosticStatus.OK
+    return _Verdict(level, state.engine, values)
+
+
+def _latency(state: NodeState) -> _Verdict:
+    values: dict[str, str] = {}
+    for stage, times in state.stages.items():
+        values |= {
+            f"{stage}_p50_ms": f"{times.p50_ms:.2f}",
+            f"{stage}_p95_ms": f"{times.p95_ms:.2f}",
+            f"{stage}_p99_ms": f"{times.p99_ms:.2f}",
+        }
+    whole = state.stages.get("received_to_published")
+    text = "no frame yet" if whole is None else f"p50 {whole.p50_ms:.1f} ms"
+    return _Verdict(DiagnosticStatus.OK, text, values)
+
+
+def _drops(state: NodeState) -> _Verdict:
+    values = {reason: str(count) for reason, count in sorted(state.drops.items())}
+    fresh = {
+        reason: count - state.drops_before[reason]
+        for reason, count in state.drops.items()
+        if count > state.drops_before[reason]
+    }
+    if not fresh:
+        return _Verdict(DiagnosticStatus.OK, "nothing dropped since the last report", values)
+    text = ", ".join(f"{reason} {count}" for reason, count in sorted(fresh.items()))
+    return _Verdict(DiagnosticStatus.WARN, f"dropped since the last report: {text}", values)

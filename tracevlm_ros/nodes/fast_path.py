@@ -1,0 +1,232 @@
+"""The thread that owns the pipeline: gaze, words and frames in, one result per frame out."""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.pipeline import Pipeline, StepResult
+from tracevlm_ros.core.slow_path import DescribeRequest
+from tracevlm_ros.core.types import Description, Frame, Word
+from tracevlm_ros.nodes.convert import Gaze
+from tracevlm_ros.nodes.mailbox import Inbox, NewestQueue
+from tracevlm_ros.nodes.problems import Problems
+from tracevlm_ros.nodes.stopwatch import Stopwatch
+from tracevlm_ros.nodes.worker import Worker
+
+_SMALL_QUEUE = 1024
+
+
+class Arrival(NamedTuple):
+    """When something reached the node: by the node's clock in ns, and ``time.monotonic`` in s."""
+
+    received_ns: int
+    received_s: float
+
+
+class Question(NamedTuple):
+    """Something asked about the newest trace; ``reply`` takes the reason when it cannot be."""
+
+    text: str
+    arrival: Arrival
+    answered: Callable[[Any], None] | None = None
+    refused: Callable[[str], None] | None = None
+
+
+class FastSink(Protocol):
+    """Where the fast path leaves its results; called in its thread."""
+
+    def step_done(self, step: StepResult, arrival: Arrival) -> None: ...
+
+    def describe_wanted(
+        self, request: DescribeRequest, arrival: Arrival, question: Question | None
+    ) -> None: ...
+
+
+class FastLimits(NamedTuple):
+    """Queue sizes, fixed while the node is configured."""
+
+    frames: int
+    gaze: int
+
+
+class FastPath(Worker):
+    """Owns ``pipeline``: nothing else may touch it between ``start`` and ``stop``.
+
+    ``offer_*`` and ``deliver`` never block and may be called from any thread. Counts in
+    ``inbox.drops``: ``image_queue_full``, ``gaze_queue_full``, ``image_undecodable``,
+    ``frame_gaze_timeout`` (frames that were processed without waiting longer for gaze).
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        sink: FastSink,
+        decode: Callable[[Any], Frame],
+        limits: FastLimits,
+        max_gaze_wait_s: Callable[[], float],
+        stopwatch: Stopwatch,
+        problems: Problems,
+    ) -> None:
+        inbox = Inbox()
+        super().__init__("fast_path", inbox, problems)
+        self._pipeline = pipeline
+        self._sink = sink
+        self._decode = decode
+        self._max_gaze_wait_s = max_gaze_wait_s
+        self._stopwatch = stopwatch
+        self._images: NewestQueue[tuple[Any, Arrival]] = NewestQueue(
+            inbox, limits.frames, "image_queue_full"
+        )
+        self._gaze: NewestQueue[Gaze] = NewestQueue(inbox, limits.gaze, "gaze_queue_full")
+        self._words: NewestQueue[Word] = NewestQueue(inbox, _SMALL_QUEUE, "word_queue_full")
+        self._questions: NewestQueue[Question] = NewestQueue(inbox, 16, "question_queue_full")
+        self._deliveries: NewestQueue[tuple[DescribeRequest, Description]] = NewestQueue(
+            inbox, _SMALL_QUEUE, "description_queue_full"
+        )
+        self._waiting: OrderedDict[int, Arrival] = OrderedDict()
+        self._size_hw: tuple[int, int] | None = None
+        self._unsized: deque[Gaze] = deque(maxlen=limits.gaze)
+        self._pipeline_drops = Drops()
+
+    # --- called from other threads -----------------------------------------------------------
+
+    def offer_image(self, message: Any, arrival: Arrival) -> None:
+        """An image message; it is decoded when its turn comes."""
+        self._images.put((message, arrival))
+
+    def offer_gaze(self, gaze: Gaze) -> None:
+        self._gaze.put(gaze)
+
+    def offer_word(self, word: Word) -> None:
+        self._words.put(word)
+
+    def offer_question(self, question: Question) -> None:
+        self._questions.put(question)
+
+    def deliver(self, request: DescribeRequest, description: Description) -> None:
+        """Hand back the end of a description."""
+        self._deliveries.put((request, description))
+
+    def clear(self) -> None:
+        """Drop what waits; only while the thread does not run."""
+        self._images.clear("image_deactivated")
+        self._gaze.clear("gaze_deactivated")
+        self._words.clear("word_deactivated")
+        self._questions.clear("question_deactivated")
+        self._deliveries.clear("description_deactivated")
+        self._waiting.clear()
+        self._unsized.clear()
+        self._size_hw = None
+        self._pipeline.reset()
+        self._pipeline_drops = Drops(self._pipeline.drops)
+
+    def drops(self) -> Drops:
+        """Drops of the queues and of the pipeline so far."""
+        counts = self.inbox.drops_now()
+        counts.update(self._pipeline_drops)
+        return counts
+
+    # --- the thread --------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """Small things first, then a ready frame, then one more frame, else wait."""
+        self._take_small()
+        if self._step() or self._take_frame():
+            return
+        if self._waiting and self._patience_s() <= 0:
+            self._stop_waiting()
+            return
+        timeout_s = self._patience_s() if self._waiting else None
+        self.inbox.wait_for(self._has_work, timeout_s)
+
+    def _has_work(self) -> bool:
+        queues = (self._images, self._gaze, self._words, self._questions, self._deliveries)
+        return self.is_stopping or any(len(queue) for queue in queues)
+
+    def _patience_s(self) -> float:
+        oldest = next(iter(self._waiting.values()))
+        return oldest.received_s + self._max_gaze_wait_s() - time.monotonic()
+
+    def _take_small(self) -> None:
+        for request, description in self._deliveries.take_all():
+            self._pipeline.deliver(request, description)
+        for word in self._words.take_all():
+            self._pipeline.add_word(word)
+        for gaze in self._gaze.take_all():
+            self._add_gaze(gaze)
+        for question in self._questions.take_all():
+            self._ask(question)
+
+    def _add_gaze(self, gaze: Gaze) -> None:
+        """Normalised gaze waits for the first frame, which tells the size of the image."""
+        if gaze.is_normalised and self._size_hw is None:
+            if len(self._unsized) == self._unsized.maxlen:
+                self.inbox.count_drop("gaze_before_first_image")
+            self._unsized.append(gaze)
+            return
+        self._pipeline.add_gaze(gaze.in_pixels(self._size_hw or (1, 1)))
+
+    def _ask(self, question: Question) -> None:
+        request = self._pipeline.ask(question.text)
+        if request is not None:
+            self._sink.describe_wanted(request, question.arrival, question)
+            return
+        self.inbox.count_drop("question_without_trace")
+        if question.refused is not None:
+            question.refused("there is no trace to ask about; look or point at something first")
+
+    def _take_frame(self) -> bool:
+        taken = self._images.take()
+        if taken is None:
+            return False
+        message, arrival = taken
+        start_s = time.monotonic()
+        self._stopwatch.add("image_queue", arrival.received_s, start_s)
+        try:
+            frame = self._decode(message)
+        except InputError as error:
+            self.inbox.count_drop("image_undecodable")
+            self.problems.say("image_undecodable", str(error))
+            return True
+        self._stopwatch.add("image_decode", start_s)
+        self._size_hw = frame.image_rgb.shape[:2]
+        while self._unsized:
+            self._pipeline.add_gaze(self._unsized.popleft().in_pixels(self._size_hw))
+        self._waiting[frame.stamp_ns] = arrival
+        self._pipeline.add_frame(frame)
+        return True
+
+    def _step(self) -> bool:
+        start_s = time.monotonic()
+        step = self._pipeline.step()
+        if step is None:
+            return False
+        end_s = time.monotonic()
+        arrival = self._arrival_of(step.frame.stamp_ns, start_s)
+        self._pipeline_drops = Drops(self._pipeline.drops)
+        self._stopwatch.add("gaze_wait", arrival.received_s, start_s)
+        self._stopwatch.add("fast_path", start_s, end_s)
+        self._sink.step_done(step, arrival)
+        for request in step.requests:
+            self._sink.describe_wanted(request, arrival, None)
+        return True
+
+    def _arrival_of(self, stamp_ns: int, default_s: float) -> Arrival:
+        """Frames leave the pipeline in order: what was added before this one is gone."""
+        arrival = Arrival(stamp_ns, default_s)
+        if stamp_ns in self._waiting:
+            while self._waiting:
+                first_ns, arrival = self._waiting.popitem(last=False)
+                if first_ns == stamp_ns:
+                    break
+        return arrival
+
+    def _stop_waiting(self) -> None:
+        self._pipeline.flush()
+        while self._step():
+            self.inbox.count_drop("frame_gaze_timeout")
+        self._waiting.clear()
+        self._pipeline_drops = Drops(self._pipeline.drops)

@@ -1,0 +1,213 @@
+"""The lifecycle node: images and gaze in, captions, masks and traces out.
+
+configure loads and warms the engine, activate subscribes and starts, deactivate falls silent,
+cleanup frees. The executor's thread only hands work over: the fast path, the slow path and the
+overlay have a thread each, with queues that keep the newest and count what they drop.
+"""
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from engine.runtime import load_engine
+from tracevlm_ros.core.config import PipelineConfig
+from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.errors import TraceVLMError
+from tracevlm_ros.core.settings import from_mapping
+from tracevlm_ros.nodes import params, qos
+from tracevlm_ros.nodes.diagnostics import NodeState, diagnostics_message
+from tracevlm_ros.nodes.problems import Problems
+from tracevlm_ros.nodes.session import Session
+from tracevlm_ros.nodes.spin import StopRequest, run_node
+from tracevlm_ros.nodes.stopwatch import Stopwatch
+from tracevlm_ros.nodes.warm_up import warm_up
+
+SCHEMA = Path(__file__).with_name("parameters.yaml")
+DIAGNOSTICS_PERIOD_S = 1.0
+
+Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+def reported(transition: Transition) -> Transition:
+    """rclpy swallows what a transition raises; say it, and let error processing clean up."""
+
+    @functools.wraps(transition)
+    def wrapped(node: Any, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:
+            node.get_logger().error(f"{transition.__name__}: {error!r}\n{traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+
+    return wrapped
+
+
+def pipeline_config(values: Mapping[str, Any]) -> PipelineConfig:
+    """The parameters ``pipeline.*`` as settings; ConfigError where they do not fit together."""
+    return from_mapping(PipelineConfig, params.nested(values, "pipeline"))
+
+
+def judge_pipeline(values: Mapping[str, Any]) -> None:
+    """For NodeParameters: refuses values that PipelineConfig refuses."""
+    pipeline_config(values)
+
+
+class GazeCaption(LifecycleNode):  # type: ignore[misc]
+    """One camera, one person. Topics are relative: run several in namespaces of their own."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__("gaze_caption", **node_options)
+        specs = params.load_schema(SCHEMA) + params.dataclass_specs(PipelineConfig(), "pipeline")
+        self.parameters = params.NodeParameters(
+            self,
+            specs,
+            judges=(judge_pipeline,),
+            configured=lambda: self._engine is not None,
+        )
+        for name in self.parameters.unknown_overrides(self):
+            self.get_logger().warning(f"parameter '{name}' is not known and has no effect")
+        self.stopwatch = Stopwatch()
+        self.problems = Problems(self.get_logger().warning)
+        self.watch = qos.ConnectionWatch(self)
+        self._engine: Engine | None = None
+        self._engine_state = "not loaded"
+        self._session: Session | None = None
+        self._drops_before = Drops()
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._wall = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=self._wall)
+        self._autostart_timer = None
+        if self.parameters["autostart"]:
+            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=self._wall)
+
+    def _autostart(self) -> None:
+        self.destroy_timer(self._autostart_timer)
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    # --- transitions -------------------------------------------------------------------------
+
+    @reported
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm the engine. A model that cannot be used is one line and FAILURE."""
+        self._engine_state = "loading"
+        self._report()
+        try:
+            config = pipeline_config(self.parameters.values())
+            self._engine = load_engine(self.parameters["model"])
+            self._engine_state = "warming up"
+            self._report()
+            warm_up(config, self._engine)
+        except TraceVLMError as error:
+            self._free()
+            self._engine_state = f"failed: {error}"
+            self.get_logger().error(f"cannot configure: {error}")
+            return TransitionCallbackReturn.FAILURE
+        self._session = Session(self, self._engine, config)
+        self._engine_state = "ready"
+        info = self._engine.info
+        self.get_logger().info(f"engine '{info.model_id}' is ready on {info.backend}")
+        for note in info.notes:
+            self.get_logger().warning(note)
+        return super().on_configure(state)
+
+    @reported
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and start the threads."""
+        result = super().on_activate(state)
+        self._the_session().start()
+        return result
+
+    @reported
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and stop the threads; nothing is published after this returns."""
+        self._the_session().stop()
+        return super().on_deactivate(state)
+
+    @reported
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the engine and the publishers."""
+        result = super().on_cleanup(state)
+        self._free()
+        return result
+
+    @reported
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free, from whatever state."""
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    @reported
+    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything; the node is unconfigured afterwards and can be configured again."""
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _the_session(self) -> Session:
+        assert self._session is not None, "the state machine activates configured nodes only"
+        return self._session
+
+    def _free(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        self._engine_state = "not loaded"
+
+    def close(self) -> None:
+        """End of the process: stop the threads and free the engine."""
+        self._free()
+
+    # --- diagnostics -------------------------------------------------------------------------
+
+    def drops(self) -> Drops:
+        """All drops so far, by reason."""
+        return Drops() if self._session is None else self._session.drops()
+
+    def _report(self) -> None:
+        mismatches, new = self.watch.check()
+        for mismatch in new:
+            self.get_logger().warning(mismatch.text)
+        drops = self.drops()
+        info = None if self._engine is None else self._engine.info
+        state = NodeState(
+            lifecycle=self._state_machine.current_state[1],
+            engine=self._engine_state,
+            model_id="" if info is None else info.model_id,
+            backend="" if info is None else info.backend,
+            notes=() if info is None else info.notes,
+            rates_hz=self.stopwatch.rates_hz(),
+            totals=self.stopwatch.totals(),
+            stages=self.stopwatch.percentiles(),
+            drops=drops,
+            drops_before=self._drops_before,
+            mismatches=mismatches,
+        )
+        self._drops_before = drops
+        stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(
+            diagnostics_message(self.get_fully_qualified_name(), state, stamp)
+        )
+
+
+def make(_stop: StopRequest) -> GazeCaption:
+    """For ``run_node``: this node never asks to stop by itself."""
+    return GazeCaption()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_node(make, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

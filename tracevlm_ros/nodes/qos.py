@@ -1,0 +1,146 @@
+"""Quality of service: defaults, overrides by parameter, and warnings that name what does not fit.
+
+Every entity takes overrides of history, depth, reliability and durability as parameters
+``qos_overrides.<topic>.<publisher|subscription>.<policy>``.
+"""
+
+from typing import Any, NamedTuple
+
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSCompatibility,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+
+def sensor(depth: int) -> QoSProfile:
+    """Best effort, volatile: what cameras and trackers offer; also matches reliable publishers."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+def reliable(depth: int) -> QoSProfile:
+    """Reliable, volatile: matches every subscription that does not ask for history."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+def latched(depth: int) -> QoSProfile:
+    """Reliable, transient local: a late subscriber gets the last ``depth`` messages."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
+
+
+def overridable() -> QoSOverridingOptions:
+    """The policies that parameters may override."""
+    return QoSOverridingOptions(
+        (
+            QoSPolicyKind.HISTORY,
+            QoSPolicyKind.DEPTH,
+            QoSPolicyKind.RELIABILITY,
+            QoSPolicyKind.DURABILITY,
+        )
+    )
+
+
+class Mismatch(NamedTuple):
+    """Why one remote end of a topic exchanges nothing with this node."""
+
+    topic: str
+    peer: str
+    kind: str
+    text: str
+
+
+class ConnectionWatch:
+    """Finds the ends of this node's topics whose type or QoS does not fit, by asking the graph."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._subscriptions: list[Any] = []
+        self._publishers: list[Any] = []
+        self._known: set[Mismatch] = set()
+
+    def subscription(self, entity: Any) -> Any:
+        """Watch a subscription; returns it."""
+        self._subscriptions.append(entity)
+        return entity
+
+    def publisher(self, entity: Any) -> Any:
+        """Watch a publisher; returns it."""
+        self._publishers.append(entity)
+        return entity
+
+    def forget(self, entity: Any) -> None:
+        """Stop watching an entity that is about to be destroyed."""
+        for entities in (self._subscriptions, self._publishers):
+            if entity in entities:
+                entities.remove(entity)
+
+    def check(self) -> tuple[list[Mismatch], list[Mismatch]]:
+        """All mismatches now, and those among them that the last check did not see."""
+        now: set[Mismatch] = set()
+        for entity in self._subscriptions:
+            for info in self._node.get_publishers_info_by_topic(entity.topic_name):
+                now.update(_mismatch(entity, info, publishes=False))
+        for entity in self._publishers:
+            for info in self._node.get_subscriptions_info_by_topic(entity.topic_name):
+                now.update(_mismatch(entity, info, publishes=True))
+        new = sorted(now - self._known)
+        self._known = now
+        return sorted(now), new
+
+
+QUIET_SUBSCRIPTION = SubscriptionEventCallbacks(use_default_callbacks=False)
+QUIET_PUBLISHER = PublisherEventCallbacks(use_default_callbacks=False)
+"""ConnectionWatch says more than rclpy's default warnings, which name one policy and no peer."""
+
+
+def _mismatch(entity: Any, info: TopicEndpointInfo, *, publishes: bool) -> list[Mismatch]:
+    peer = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+    ours = _type_name(entity.msg_type)
+    if info.topic_type != ours:
+        text = (
+            f"topic '{entity.topic_name}': {peer} {'takes' if publishes else 'sends'} "
+            f"{info.topic_type}, this node {'sends' if publishes else 'takes'} {ours}; remap the "
+            "topic or change the type"
+        )
+        return [Mismatch(entity.topic_name, peer, "type", text)]
+    offered, requested = (
+        (entity.qos_profile, info.qos_profile)
+        if publishes
+        else (info.qos_profile, entity.qos_profile)
+    )
+    compatibility, reason = qos_check_compatible(offered, requested)
+    if compatibility != QoSCompatibility.ERROR:
+        return []
+    text = (
+        f"topic '{entity.topic_name}': no messages pass between this node and {peer}, their QoS "
+        f"does not fit ({reason.strip().rstrip(';')}); override it with the parameter "
+        f"qos_overrides.{entity.topic_name}.{'publisher' if publishes else 'subscription'}.<policy>"
+    )
+    return [Mismatch(entity.topic_name, peer, "qos", text)]
+
+
+def _type_name(msg_type: Any) -> str:
+    return f"{msg_type.__module__.split('.')[0]}/msg/{msg_type.__name__}"

@@ -1,0 +1,104 @@
+"""What a configured node owns: pipeline, threads, publishers; and, while active, subscriptions."""
+
+from typing import Any, Protocol
+
+from rclpy.lifecycle import LifecycleNode
+
+from tracevlm_ros.core.config import PipelineConfig
+from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.pipeline import Pipeline, StepResult
+from tracevlm_ros.core.slow_path import DescribeRequest
+from tracevlm_ros.core.types import Caption, Description
+from tracevlm_ros.nodes import convert
+from tracevlm_ros.nodes.describer import Describer, Job
+from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath, Question
+from tracevlm_ros.nodes.inputs import Inputs
+from tracevlm_ros.nodes.outputs import Outputs
+from tracevlm_ros.nodes.params import NodeParameters
+from tracevlm_ros.nodes.problems import Problems
+from tracevlm_ros.nodes.qos import ConnectionWatch
+from tracevlm_ros.nodes.stopwatch import Stopwatch
+
+
+class Host(Protocol):
+    """The node as a session needs it; it is also a LifecycleNode."""
+
+    parameters: NodeParameters
+    stopwatch: Stopwatch
+    problems: Problems
+    watch: ConnectionWatch
+
+
+class Session:
+    """Wires the two paths together: FastSink and SlowSink in one."""
+
+    def __init__(self, node: Any, engine: Engine, config: PipelineConfig) -> None:
+        assert isinstance(node, LifecycleNode)
+        self._node = node
+        host: Host = node
+        self._pipeline = Pipeline(config, engine)
+        self.outputs = Outputs(
+            node, self._pipeline, host.parameters, host.watch, host.stopwatch, host.problems
+        )
+        self.fast_path = FastPath(
+            self._pipeline,
+            self,
+            convert.frame_of,
+            FastLimits(host.parameters["image_depth"], host.parameters["gaze_depth"]),
+            lambda: host.parameters["max_gaze_wait_ms"] / 1e3,
+            host.stopwatch,
+            host.problems,
+        )
+        self.describer = Describer(
+            engine, self, host.parameters["describe_depth"], host.stopwatch, host.problems
+        )
+        self._workers = (self.fast_path, self.describer, self.outputs.painter)
+        self._inputs: Inputs | None = None
+
+    def start(self) -> None:
+        """Begin anew: earlier traces are forgotten, their ids are not used again."""
+        self.fast_path.clear()
+        self.describer.clear()
+        for worker in self._workers:
+            worker.start()
+        host: Host = self._node
+        self._inputs = Inputs(
+            self._node, self.fast_path, host.parameters, host.watch, host.stopwatch
+        )
+
+    def stop(self) -> None:
+        """Unsubscribe, then end the threads. Harmless when not started."""
+        if self._inputs is not None:
+            self._inputs.destroy()
+            self._inputs = None
+        for worker in self._workers:
+            worker.stop()
+
+    def close(self) -> None:
+        """Stop and take everything off the graph."""
+        self.stop()
+        self.outputs.destroy()
+
+    def drops(self) -> Drops:
+        """Of every queue and of the pipeline."""
+        counts = self.fast_path.drops()
+        for worker in (self.describer, self.outputs.painter):
+            counts.update(worker.inbox.drops_now())
+        return counts
+
+    # --- FastSink, SlowSink ------------------------------------------------------------------
+
+    def step_done(self, step: StepResult, arrival: Arrival) -> None:
+        self.outputs.step_done(step, arrival)
+
+    def describe_wanted(
+        self, request: DescribeRequest, arrival: Arrival, question: Question | None
+    ) -> None:
+        self.describer.offer(Job(request, arrival, question))
+
+    def caption_written(self, caption: Caption, job: Job) -> None:
+        self.outputs.caption_written(caption, job.arrival)
+
+    def description_done(self, request: DescribeRequest, description: Description) -> None:
+        self.fast_path.deliver(request, description)
