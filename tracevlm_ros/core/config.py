@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from tracevlm_ros.core.attention import TraceConfig
+from tracevlm_ros.core.attention.config import TraceConfig
+from tracevlm_ros.core.attention.trace import TraceGeometry
 from tracevlm_ros.core.settings import require_range
 from tracevlm_ros.core.sync import SyncConfig
 from tracevlm_ros.core.tracking import TrackingConfig
@@ -38,5 +39,6 @@ class LiveConfig:
 class PipelineConfig:
     sync: SyncConfig = field(default_factory=SyncConfig)
     trace: TraceConfig = field(default_factory=TraceConfig)
+    geometry: TraceGeometry = field(default_factory=TraceGeometry)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     live: LiveConfig = field(default_factory=LiveConfig)

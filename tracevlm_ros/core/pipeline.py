@@ -8,34 +8,24 @@ back by ``deliver``. Live and offline callers share this class and get the same 
 
 from typing import Any, NamedTuple
 
-from tracevlm_ros.core.attention import (
-    DwellMap,
-    Trace,
-    TraceClosed,
-    TraceEvent,
-    TraceGrown,
-    TraceOpened,
-    TraceSegmenter,
-)
+from tracevlm_ros.core.attention.segmenter import TraceSegmenter
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
-from tracevlm_ros.core.label_image import compose, label_of
+from tracevlm_ros.core.gaze_mapping import GazeMapping
+from tracevlm_ros.core.label_image import compose
 from tracevlm_ros.core.live_trace import LiveTrace, PendingEmbeddings, prompt_of
+from tracevlm_ros.core.live_traces import NS_PER_MS, LiveTraces
 from tracevlm_ros.core.slow_path import DescribeRequest
 from tracevlm_ros.core.sync import FrameBundle, Synchronizer
-from tracevlm_ros.core.tracking import FrameMotion, TraceTracker
 from tracevlm_ros.core.types import (
     Description,
     Frame,
     GazeSample,
-    Image,
     Masks,
     TraceSnapshot,
     Word,
 )
-
-_MS = 1_000_000
 
 
 class StepResult(NamedTuple):
@@ -47,31 +37,36 @@ class StepResult(NamedTuple):
     requests: tuple[DescribeRequest, ...]
 
 
+class _Latest(NamedTuple):
+    frame: Frame
+    grounded: Any
+    snapshots: tuple[TraceSnapshot, ...]
+
+
 class Pipeline:
     """One camera and one person. Not thread-safe; the engine may be shared."""
 
-    def __init__(self, config: PipelineConfig, engine: Engine) -> None:
+    def __init__(
+        self, config: PipelineConfig, engine: Engine, gaze_mapping: GazeMapping | None = None
+    ) -> None:
         self.config = config
         self.engine = engine
         self.drops = Drops()
-        self._ready: list[FrameBundle] = []
+        self.gaze_mapping = gaze_mapping
+        self.focal_px: float | None = config.trace.focal_px
         self._sync = Synchronizer(config.sync, self.drops)
         self._segmenter = TraceSegmenter(config.trace, self.drops)
-        self._tracker = TraceTracker(config.tracking)
-        self._dwell = DwellMap()
-        self._live: dict[int, LiveTrace] = {}
-        self._latest: tuple[Frame, Any, tuple[TraceSnapshot, ...]] | None = None
+        self._live = LiveTraces(config, self.drops)
+        self._ready: list[FrameBundle] = []
+        self._latest: _Latest | None = None
         self._stamp_ns = 0
-
-    # --- input -----------------------------------------------------------------------------
 
     def add_gaze(self, sample: GazeSample) -> None:
         self._sync.push_gaze(sample)
 
     def add_word(self, word: Word) -> None:
         """Words weigh the trace that was drawn while they were spoken."""
-        for live in self._live.values():
-            live.trace.push_word(word)
+        self._live.add_word(word)
 
     def add_frame(self, frame: Frame) -> None:
         self._sync.push_frame(frame)
@@ -86,8 +81,6 @@ class Pipeline:
         self._sync.reset()
         self._restart()
 
-    # --- one frame -------------------------------------------------------------------------
-
     def step(self) -> StepResult | None:
         """Process the oldest ready frame; None when none is ready."""
         self._ready += self._sync.pop_ready()
@@ -98,69 +91,34 @@ class Pipeline:
             self._restart()
         frame = bundle.frame
         self._stamp_ns = frame.stamp_ns
-        motion = self._tracker.advance(frame)
-        self._move_attention(motion)
-        self._consume_gaze(bundle)
-        self._retire(frame.stamp_ns)
-        shown = self._shown()
-        snapshots = tuple(self._snapshot(live) for live in shown)
+        self._attend(bundle)
+        self._live.retire(frame.stamp_ns)
+        shown = self._live.shown(self.engine.info.max_traces)
+        snapshots = tuple(self._live.snapshot(live) for live in shown)
         masks, grounded = self._fast_path(frame, shown, snapshots)
-        self._latest = (frame, grounded, snapshots)
-        requests = self._requests(frame, shown, snapshots, grounded)
-        return StepResult(frame, masks, snapshots, requests)
+        self._live.reanchor(masks, snapshots)
+        self._latest = _Latest(frame, grounded, snapshots)
+        return StepResult(frame, masks, snapshots, self._requests(shown))
 
-    def _consume_gaze(self, bundle: FrameBundle) -> None:
-        previous_ns = self._stamp_ns
+    def _attend(self, bundle: FrameBundle) -> None:
+        """Carry the traces to this frame, then let its gaze open, grow and close them."""
+        frame = bundle.frame
+        height, width = frame.image_rgb.shape[:2]
+        motion = self._live.advance(frame)
+        events = self._segmenter.set_view((height, width), self.focal_px)
+        if motion.cut:
+            events += self._segmenter.finish()
         for sample in bundle.gaze:
-            for event in self._segmenter.push(sample):
-                self._apply(event)
-            previous_ns = sample.stamp_ns
-        for event in self._segmenter.advance(max(previous_ns, bundle.frame.stamp_ns)):
-            self._apply(event)
+            events += self._segmenter.push(self._mapped(sample, (height, width)))
+        events += self._segmenter.advance(frame.stamp_ns)
+        for event in events:
+            self._live.apply(event)
 
-    def _apply(self, event: TraceEvent) -> None:
-        if isinstance(event, TraceOpened):
-            self._live[event.trace_id] = LiveTrace(
-                Trace(event.trace_id, self.config.trace, self.drops)
-            )
-        elif isinstance(event, TraceGrown):
-            live = self._live[event.trace_id]
-            live.trace.append(event.sample, pen_up=event.pen_up, weight=event.weight)
-            self._tracker.extend(event.trace_id, [[event.sample.x_px, event.sample.y_px]])
-            self._dwell.add(event)
-        elif isinstance(event, TraceClosed):
-            live = self._live[event.trace_id]
-            live.is_open = False
-            live.closed_ns = event.stamp_ns
-            live.trace.close()
-
-    def _move_attention(self, motion: FrameMotion) -> None:
-        if motion.ok:
-            self._dwell.move(motion.homography)
-
-    def _retire(self, stamp_ns: int) -> None:
-        """Drop closed traces whose linger time is over, and the oldest beyond ``max_traces``."""
-        linger_ns = int(self.config.live.linger_ms * _MS)
-        over = [
-            live.trace_id
-            for live in self._live.values()
-            if not live.is_open and stamp_ns - live.closed_ns > linger_ns
-        ]
-        rest = [trace_id for trace_id in self._live if trace_id not in over]
-        over += rest[: max(0, len(rest) - self.config.live.max_traces)]
-        for trace_id in over:
-            del self._live[trace_id]
-            self._tracker.forget(trace_id)
-
-    def _shown(self) -> list[LiveTrace]:
-        limit = self.engine.info.max_traces
-        return [live for live in self._live.values() if len(live.trace)][-limit:]
-
-    def _snapshot(self, live: LiveTrace) -> TraceSnapshot:
-        indices = live.trace.keypoint_indices()
-        self._tracker.set_keypoints(live.trace_id, indices)
-        positions = self._tracker.positions(live.trace_id)
-        return live.snapshot(indices, positions, self._tracker.status(live.trace_id))
+    def _mapped(self, sample: GazeSample, size_hw: tuple[int, int]) -> GazeSample:
+        if self.gaze_mapping is None:
+            return sample
+        x_px, y_px = self.gaze_mapping.apply_px(sample.x_px, sample.y_px, size_hw)
+        return sample._replace(x_px=x_px, y_px=y_px)
 
     def _fast_path(
         self, frame: Frame, shown: list[LiveTrace], snapshots: tuple[TraceSnapshot, ...]
@@ -168,98 +126,79 @@ class Pipeline:
         """Encoder, TVP and pixel decoder for every shown trace of this frame."""
         if not shown:
             return compose(frame, [], []), None
-        size_hw = frame.image_rgb.shape[:2]
+        height, width = frame.image_rgb.shape[:2]
         limit = self.engine.info.max_keypoints
-        prompts = [prompt_of(s.keypoints, (size_hw[0], size_hw[1]), limit) for s in snapshots]
+        prompts = [prompt_of(s.keypoints, (height, width), limit) for s in snapshots]
         grounded = self.engine.ground(self.engine.encode(frame.image_rgb), prompts)
         for live in shown:
             live.adopt_due(frame.stamp_ns)
-        embeddings = [
-            None if self._tracker.lost(live.trace_id) else live.seg_embeddings for live in shown
-        ]
+        embeddings = [None if self._live.is_lost(x) else x.seg_embeddings for x in shown]
         logits = self.engine.segment(grounded, embeddings)
-        masks = compose(frame, [live.trace_id for live in shown], logits)
-        for trace_id in masks.trace_ids:
-            self._tracker.reanchor(trace_id, masks.labels == label_of(trace_id))
-        return masks, grounded
+        return compose(frame, [live.trace_id for live in shown], logits), grounded
 
-    # --- the slow path ---------------------------------------------------------------------
-
-    def _requests(
-        self,
-        frame: Frame,
-        shown: list[LiveTrace],
-        snapshots: tuple[TraceSnapshot, ...],
-        grounded: Any,
-    ) -> tuple[DescribeRequest, ...]:
+    def _requests(self, shown: list[LiveTrace]) -> tuple[DescribeRequest, ...]:
+        assert self._latest is not None
         requests = []
-        for index, (live, snapshot) in enumerate(zip(shown, snapshots, strict=True)):
-            if self._is_due(live, snapshot, frame.stamp_ns):
-                live.described_ns = frame.stamp_ns
-                live.described_count = snapshot.sample_count if snapshot.is_open else -1
-                requests.append(self._request(frame, grounded, snapshot, index, None))
+        for index, live in enumerate(shown):
+            snapshot = self._latest.snapshots[index]
+            if self._is_due(live, snapshot):
+                live.described_ns = self._stamp_ns
+                live.described_count = snapshot.sample_count
+                requests.append(self._request(self._latest, index, None))
         return tuple(requests)
 
-    def _is_due(self, live: LiveTrace, snapshot: TraceSnapshot, stamp_ns: int) -> bool:
+    def _is_due(self, live: LiveTrace, snapshot: TraceSnapshot) -> bool:
         """Once when a trace is mature, again while it grows, and once more when it has closed."""
+        if live.is_told:
+            return False
         settings = self.config.live
-        is_short = snapshot.end_ns - snapshot.start_ns < settings.min_dwell_ms * _MS
-        if live.described_count < 0:
-            return False
+        is_short = snapshot.end_ns - snapshot.start_ns < settings.min_dwell_ms * NS_PER_MS
         if not snapshot.is_open:
-            if is_short:
-                live.described_count = -1
-                self.drops["trace_too_short"] += 1
+            live.is_told = True
+            self.drops["trace_too_short"] += is_short
             return not is_short
-        if is_short:
-            return False
-        if live.described_count == 0:
-            return True
+        if is_short or live.described_count == 0:
+            return not is_short
         has_grown = snapshot.sample_count > live.described_count
-        return has_grown and stamp_ns - live.described_ns >= settings.refresh_ms * _MS
+        return has_grown and self._stamp_ns - live.described_ns >= settings.refresh_ms * NS_PER_MS
 
     @staticmethod
-    def _request(
-        frame: Frame, grounded: Any, snapshot: TraceSnapshot, index: int, question: str | None
-    ) -> DescribeRequest:
+    def _request(latest: _Latest, index: int, question: str | None) -> DescribeRequest:
+        frame = latest.frame
         height, width = frame.image_rgb.shape[:2]
         return DescribeRequest(
-            snapshot, frame.stamp_ns, frame.frame_id, (height, width), grounded, index, question
+            snapshot=latest.snapshots[index],
+            stamp_ns=frame.stamp_ns,
+            frame_id=frame.frame_id,
+            size_hw=(height, width),
+            grounded=latest.grounded,
+            place=index,
+            question=question,
         )
 
     def ask(self, question: str) -> DescribeRequest | None:
         """A question about the newest shown trace on the latest frame; None when there is none."""
-        if self._latest is None or not self._latest[2]:
+        if self._latest is None or not self._latest.snapshots:
             return None
-        frame, grounded, snapshots = self._latest
-        index = len(snapshots) - 1
-        return self._request(frame, grounded, snapshots[index], index, question)
+        return self._request(self._latest, len(self._latest.snapshots) - 1, question)
 
     def deliver(self, request: DescribeRequest, description: Description) -> None:
         """Hand back the last part of a description; its embeddings take effect when due."""
+        if request.question is not None:
+            return
         live = self._live.get(request.trace_id)
         if live is None:
             self.drops["description_of_gone_trace"] += 1
-            return
-        if request.question is not None:
-            return
-        if description.seg_embeddings is None:
+        elif description.seg_embeddings is None:
             self.drops["description_without_mask"] += 1
-            return
-        due_ns = request.stamp_ns + int(self.config.live.embedding_delay_ms * _MS)
-        if self._stamp_ns >= due_ns:
-            self.drops["embedding_late"] += 1
-        live.pending.append(
-            PendingEmbeddings(request.stamp_ns, due_ns, description.seg_embeddings)
-        )
-
-    def attention_map(self, size_hw: tuple[int, int]) -> Image:
-        """Dwell of the last seconds in the latest frame's pixels, uint8 (H, W)."""
-        return self._dwell.render(size_hw)
+        else:
+            delay_ns = int(self.config.live.embedding_delay_ms * NS_PER_MS)
+            due_ns = request.stamp_ns + delay_ns
+            if self._stamp_ns >= due_ns:
+                self.drops["embedding_late"] += 1
+            live.expect(PendingEmbeddings(request.stamp_ns, due_ns, description.seg_embeddings))
 
     def _restart(self) -> None:
         self._segmenter.reset()
-        self._tracker.reset()
-        self._dwell.reset()
-        self._live.clear()
+        self._live.reset()
         self._latest = None

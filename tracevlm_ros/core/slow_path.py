@@ -12,7 +12,7 @@ from tracevlm_ros.core.types import Caption, Description, Keypoints, TraceSnapsh
 class DescribeRequest(NamedTuple):
     """Describe the trace ``snapshot`` on the frame of ``stamp_ns``.
 
-    ``grounded`` and ``index`` are the engine's handle of that frame and the trace's place in it.
+    ``grounded`` is the engine's handle of that frame, ``place`` the trace's index in it.
     """
 
     snapshot: TraceSnapshot
@@ -20,7 +20,7 @@ class DescribeRequest(NamedTuple):
     frame_id: str
     size_hw: tuple[int, int]
     grounded: Any
-    index: int
+    place: int
     question: str | None = None
 
     @property
@@ -34,7 +34,7 @@ def describe(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Caption, Description]]:
     """Stream the answer to ``request``; its last item is final unless it was cancelled."""
-    parts = engine.describe(request.grounded, request.index, request.question, cancelled)
+    parts = engine.describe(request.grounded, request.place, request.question, cancelled)
     for part in parts:
         yield _caption(engine.info.model_id, request, part), part
 

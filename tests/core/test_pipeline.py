@@ -1,0 +1,166 @@
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+
+from engine.runtime import load_engine
+from tests.core.pipeline_scenes import MS, SIZE_HW, START_NS, by_stamp, dwell, frames
+from tracevlm_ros.core.config import LiveConfig, PipelineConfig
+from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.label_image import compose, label_of
+from tracevlm_ros.core.pipeline import Pipeline, StepResult
+from tracevlm_ros.core.slow_path import DescribeRequest, describe
+from tracevlm_ros.core.types import Caption, Frame, GazeSample
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return load_engine("fake")
+
+
+def answer(pipeline: Pipeline, request: DescribeRequest) -> Caption:
+    """Run a request to its end and hand the answer back."""
+    *_, (caption, description) = describe(pipeline.engine, request)
+    pipeline.deliver(request, description)
+    return caption
+
+
+def play(
+    pipeline: Pipeline, items: Iterable[Frame | GazeSample]
+) -> tuple[list[StepResult], list[Caption]]:
+    """Offline: every request is answered before the next step."""
+    results: list[StepResult] = []
+    captions: list[Caption] = []
+
+    def drain() -> None:
+        while (result := pipeline.step()) is not None:
+            results.append(result)
+            captions.extend(answer(pipeline, request) for request in result.requests)
+
+    for item in items:
+        if isinstance(item, Frame):
+            pipeline.add_frame(item)
+        else:
+            pipeline.add_gaze(item)
+        drain()
+    pipeline.flush()
+    drain()
+    return results, captions
+
+
+def two_dwells() -> list[Frame | GazeSample]:
+    return list(by_stamp(frames(40), dwell(40, 40, 0, 700), dwell(120, 80, 740, 1500, seed=6)))
+
+
+def test_every_result_carries_the_stamp_and_frame_id_of_an_input_frame(engine: Engine) -> None:
+    results, captions = play(Pipeline(PipelineConfig(), engine), two_dwells())
+    stamps = [frame.stamp_ns for frame in frames(40)]
+    assert [result.masks.stamp_ns for result in results] == stamps
+    assert captions
+    assert {caption.stamp_ns for caption in captions} <= set(stamps)
+    assert {caption.frame_id for caption in captions} == {"scene_camera"}
+
+
+def test_a_shift_of_attention_makes_two_traces_each_with_a_closing_caption(engine: Engine) -> None:
+    pipeline = Pipeline(PipelineConfig(), engine)
+    tail = dwell(120, 80, 1500, 1600, seed=8)
+    lost = [
+        GazeSample(START_NS + t * MS, float("nan"), float("nan"), 0.0) for t in range(1600, 2400, 8)
+    ]
+    _, captions = play(pipeline, by_stamp(frames(60), two_gazes(), tail, lost))
+    closing = [caption.trace_id for caption in captions if not caption.trace_is_open]
+    assert closing == [1, 2]
+
+
+def two_gazes() -> list[GazeSample]:
+    return [item for item in two_dwells() if isinstance(item, GazeSample)]
+
+
+def test_a_mask_switches_to_new_embeddings_at_the_first_frame_after_the_delay(
+    engine: Engine,
+) -> None:
+    config = PipelineConfig(live=LiveConfig(embedding_delay_ms=200.0))
+    results, captions = play(Pipeline(config, engine), two_dwells())
+    first_masked = next(r for r in results if 1 in r.masks.trace_ids)
+    waited_ns = first_masked.frame.stamp_ns - captions[0].stamp_ns
+    assert waited_ns == 200 * MS
+    assert np.any(first_masked.masks.labels == label_of(1))
+
+
+def test_an_answer_in_time_gives_the_same_masks_whenever_it_arrives(engine: Engine) -> None:
+    at_once, _ = play(Pipeline(PipelineConfig(), engine), two_dwells())
+    pipeline = Pipeline(PipelineConfig(), engine)
+    waiting: list[tuple[int, DescribeRequest]] = []
+    delayed: list[StepResult] = []
+    for item in two_dwells():
+        if isinstance(item, Frame):
+            pipeline.add_frame(item)
+        else:
+            pipeline.add_gaze(item)
+        while (result := pipeline.step()) is not None:
+            delayed.append(result)
+            waiting += [(len(delayed) + 3, request) for request in result.requests]
+            for due, request in list(waiting):
+                if due <= len(delayed):
+                    answer(pipeline, request)
+                    waiting.remove((due, request))
+    assert pipeline.drops["embedding_late"] == 0
+    for left, right in zip(at_once, delayed, strict=False):
+        np.testing.assert_array_equal(left.masks.labels, right.masks.labels)
+
+
+def test_a_late_answer_is_used_at_the_next_frame_and_counted(engine: Engine) -> None:
+    pipeline = Pipeline(PipelineConfig(live=LiveConfig(embedding_delay_ms=0.0)), engine)
+    results: list[StepResult] = []
+    for item in two_dwells():
+        if isinstance(item, Frame):
+            pipeline.add_frame(item)
+        else:
+            pipeline.add_gaze(item)
+        while (result := pipeline.step()) is not None:
+            results.append(result)
+    request = next(request for result in results for request in result.requests)
+    answer(pipeline, results[-1].requests[-1] if results[-1].requests else request)
+    assert pipeline.drops["embedding_late"] == 1
+
+
+def test_gaze_without_frames_and_frames_without_gaze_give_no_captions(engine: Engine) -> None:
+    assert play(Pipeline(PipelineConfig(), engine), dwell(10, 10, 0, 500)) == ([], [])
+    pipeline = Pipeline(PipelineConfig(), engine)
+    results, captions = play(pipeline, frames(5))
+    assert len(results) == 5
+    assert captions == []
+    assert pipeline.drops["frame_without_gaze"] == 5
+
+
+def test_a_recording_that_starts_again_keeps_counting_trace_ids(engine: Engine) -> None:
+    pipeline = Pipeline(PipelineConfig(), engine)
+    _, first = play(pipeline, two_dwells())
+    _, second = play(pipeline, two_dwells())
+    assert max(c.trace_id for c in first) < min(c.trace_id for c in second)
+
+
+def test_a_question_is_about_the_newest_trace_on_the_latest_frame(engine: Engine) -> None:
+    pipeline = Pipeline(PipelineConfig(), engine)
+    assert pipeline.ask("what is it?") is None
+    results, _ = play(pipeline, two_dwells())
+    request = pipeline.ask("what is it?")
+    assert request is not None
+    assert request.stamp_ns == results[-1].frame.stamp_ns
+    assert request.trace_id == results[-1].traces[-1].trace_id
+    assert answer(pipeline, request).question == "what is it?"
+
+
+def test_where_two_masks_overlap_the_higher_logit_wins() -> None:
+    frame = frames(1)[0]
+    weak, strong = np.full((4, 4), 1.0, np.float32), np.full((4, 4), -1.0, np.float32)
+    strong[:, :2] = 2.0
+    masks = compose(frame, [3, 9], [weak, strong])
+    assert masks.labels.shape == SIZE_HW
+    assert masks.labels[0, 0] == 9
+    assert masks.labels[0, -1] == 3
+    assert masks.trace_ids == (3, 9)
+
+
+def test_trace_ids_beyond_sixteen_bits_still_have_a_label() -> None:
+    assert [label_of(i) for i in (1, 65_535, 65_536, 65_537)] == [1, 65_535, 1, 2]

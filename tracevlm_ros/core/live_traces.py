@@ -1,0 +1,127 @@
+"""The traces that are alive: grown by events, moved by the tracker, retired when their time is up."""
+
+import numpy as np
+
+from tracevlm_ros.core.attention.events import TraceClosed, TraceEvent, TraceGrown, TraceOpened
+from tracevlm_ros.core.attention.trace import Trace
+from tracevlm_ros.core.camera_path import CameraPath
+from tracevlm_ros.core.config import PipelineConfig
+from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.label_image import label_of
+from tracevlm_ros.core.live_trace import LiveTrace
+from tracevlm_ros.core.tracking import FrameMotion, TraceTracker
+from tracevlm_ros.core.types import Frame, Keypoints, Masks, TraceSnapshot, Word
+
+NS_PER_MS = 1_000_000
+_REANCHOR_SHARE = 0.5
+_REANCHOR_AREA = 0.5
+
+
+class LiveTraces:
+    """Open traces and those closed less than ``live.linger_ms`` ago, at most ``live.max_traces``."""
+
+    def __init__(self, config: PipelineConfig, drops: Drops) -> None:
+        self._config = config
+        self._drops = drops
+        self._tracker = TraceTracker(config.tracking, drops)
+        self._path = CameraPath()
+        self._size_hw = (0, 0)
+        self._traces: dict[int, LiveTrace] = {}
+
+    def get(self, trace_id: int) -> LiveTrace | None:
+        return self._traces.get(trace_id)
+
+    def reset(self) -> None:
+        """Forget all traces and the previous frame."""
+        self._tracker.reset()
+        self._path.reset()
+        self._traces.clear()
+
+    def advance(self, frame: Frame) -> FrameMotion:
+        """Carry every point of every trace to ``frame``."""
+        motion = self._tracker.advance(frame)
+        self._path.add(frame.stamp_ns, motion)
+        height, width = frame.image_rgb.shape[:2]
+        self._size_hw = (height, width)
+        return motion
+
+    def apply(self, event: TraceEvent) -> None:
+        """Open, grow or close a trace. Events of a trace that is gone are counted and left."""
+        if isinstance(event, TraceOpened):
+            trace = Trace(event.trace_id, self._config.geometry, self._size_hw, self._drops)
+            self._traces[event.trace_id] = LiveTrace(trace)
+            return
+        live = self._traces.get(event.trace_id)
+        if live is None:
+            self._drops["trace_gone"] += 1
+        elif isinstance(event, TraceGrown):
+            live.trace.grow(event)
+            point = self._path.carry(live.trace.newest_xy_px, event.sample.stamp_ns)
+            self._tracker.extend(event.trace_id, [point])
+        elif isinstance(event, TraceClosed):
+            live.trace.close()
+            live.closed_ns = event.stamp_ns
+
+    def add_word(self, word: Word) -> None:
+        """Words weigh the traces that were drawn while they were spoken."""
+        for live in self._traces.values():
+            if live.trace.start_ns < word.end_ns and word.start_ns <= live.trace.end_ns:
+                live.trace.push_word(word)
+
+    def retire(self, stamp_ns: int) -> None:
+        """Drop closed traces whose linger time is over, and the oldest beyond ``max_traces``."""
+        linger_ns = int(self._config.live.linger_ms * NS_PER_MS)
+        over = [
+            trace_id
+            for trace_id, live in self._traces.items()
+            if not live.trace.is_open and stamp_ns - live.closed_ns > linger_ns
+        ]
+        rest = [trace_id for trace_id in self._traces if trace_id not in over]
+        for trace_id in over + rest[: max(0, len(rest) - self._config.live.max_traces)]:
+            if len(self._traces.pop(trace_id).trace):
+                self._tracker.forget(trace_id)
+
+    def shown(self, limit: int) -> list[LiveTrace]:
+        """The newest ``limit`` traces that have points, oldest first."""
+        return [live for live in self._traces.values() if len(live.trace)][-limit:]
+
+    def snapshot(self, live: LiveTrace) -> TraceSnapshot:
+        """The trace with its keypoints in pixels of the current frame."""
+        indices = live.trace.keypoint_indices()
+        self._tracker.set_keypoints(live.trace_id, indices)
+        positions = self._tracker.positions(live.trace_id)
+        return live.snapshot(indices, positions, self._tracker.status(live.trace_id))
+
+    def is_lost(self, live: LiveTrace) -> bool:
+        """True while the tracker does not know where the trace's object is."""
+        return self._tracker.lost(live.trace_id)
+
+    def reanchor(self, masks: Masks, snapshots: tuple[TraceSnapshot, ...]) -> None:
+        """Pull stray keypoints back onto each good mask.
+
+        A mask is good when it holds most keypoints and is no more than half of the picture; a
+        mask that leaked or jumped must not take the trace along.
+        """
+        area = masks.labels.size
+        for snapshot in snapshots:
+            if snapshot.trace_id not in masks.trace_ids:
+                continue
+            mask = masks.labels == label_of(snapshot.trace_id)
+            size = np.count_nonzero(mask)
+            if (
+                size > _REANCHOR_AREA * area
+                or _share_on(mask, snapshot.keypoints) < _REANCHOR_SHARE
+            ):
+                continue
+            self._tracker.reanchor(snapshot.trace_id, mask)
+
+
+def _share_on(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], keypoints: Keypoints) -> float:
+    """Share of the keypoints that are not lost and lie on ``mask``."""
+    seen = keypoints.xy_px[~keypoints.lost]
+    if not len(seen):
+        return 0.0
+    column, row = np.round(seen).astype(np.int64).T
+    height, width = mask.shape
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return float(np.count_nonzero(mask[row[inside], column[inside]])) / len(seen)
