@@ -113,6 +113,11 @@ class Trace:
         return np.array(self._raw, np.float64).reshape(-1, 2)
 
     @property
+    def newest_xy_px(self) -> tuple[float, float]:
+        """The newest point as it is simplified: raw or, for gaze, smoothed pixels."""
+        return self._smooth[-1]
+
+    @property
     def pen_up(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """(N,) true where the pen was up or gaze was lost before the point."""
         return np.array(self._pen_up, np.bool_)
