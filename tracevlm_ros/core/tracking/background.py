@@ -1,5 +1,7 @@
 """The motion of the static scene: a grid of corner features, followed, and a robust homography."""
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -8,12 +10,13 @@ from tracevlm_ros.core.tracking.config import TrackingConfig
 from tracevlm_ros.core.tracking.flow import follow
 from tracevlm_ros.core.tracking.motion import FrameMotion, apply_homography, still
 from tracevlm_ros.core.tracking.pictures import Pictures
-from tracevlm_ros.core.types import BoolArray, FloatArray, Image
+from tracevlm_ros.core.types import FloatArray, Image
 
 _RANSAC_PX = 1.0
 _RANSAC_ROUNDS = 200
 _MIN_FEATURES = 8
 _REFILL_SHARE = 0.7
+_TRUSTED_SHARE = 0.4
 
 
 def grid_corners(image: Image, rows: int, columns: int) -> FloatArray:
@@ -39,29 +42,27 @@ def grid_corners(image: Image, rows: int, columns: int) -> FloatArray:
 
 
 class Background:
-    """Follows background features from frame to frame; positions in working pixels."""
+    """Follows background features from frame to frame; positions in working pixels.
+
+    Features are *proved* once they agreed with a homography. While enough proved ones are left
+    the homography is fitted to them alone, so that something big that moves into the picture
+    cannot take it over.
+    """
 
     def __init__(self, config: TrackingConfig) -> None:
         self._config = config
-        self._points: FloatArray = np.empty((0, 2))
-        self._detected = 0
+        self.reset()
 
     def reset(self) -> None:
-        self._points = np.empty((0, 2))
-
-    def detect(self, pictures: Pictures) -> None:
-        """Take features of ``pictures`` anew; the next ``measure`` starts from that frame."""
-        ratio = np.array(pictures.work.shape[::-1]) / np.array(pictures.thumbnail.shape[::-1])
-        corners = grid_corners(
-            pictures.thumbnail, self._config.grid_rows, self._config.grid_columns
-        )
-        self._points = (corners + 0.5) * ratio - 0.5
-        self._detected = len(corners)
+        """Start anew with the next frame."""
+        self._points: FloatArray = np.empty((0, 2))
+        self._proved = np.empty(0, dtype=bool)
+        self._detected = 0
 
     def measure(self, before: Pictures, after: Pictures) -> FrameMotion:
         """Homography of full-resolution pixels from ``before`` to ``after`` (same size)."""
         if len(self._points) <= _REFILL_SHARE * self._detected:
-            self.detect(before)
+            self._refill(before)
         start = self._points
         flow = follow(
             before.work,
@@ -72,28 +73,53 @@ class Background:
             levels=self._config.levels,
         )
         found = flow.found & within(flow.xy, after.work.shape)
-        homography, agree = _robust_homography(start[found], flow.xy[found])
-        self._points = flow.xy[found][agree]
-        share = float(agree.sum()) / max(1, len(start))
-        if homography is None or agree.sum() < _MIN_FEATURES:
-            self._points = np.empty((0, 2))
+        start, end, proved = start[found], flow.xy[found], self._proved[found]
+        fit = _robust_homography(start[proved], end[proved])
+        if fit is None or fit.share < _TRUSTED_SHARE:
+            fit = _robust_homography(start, end)
+        if fit is None:
+            self.reset()
+            return still()
+        error = np.linalg.norm(apply_homography(fit.homography, start) - end, axis=1)
+        agree = error < 2 * _RANSAC_PX
+        share = float(agree.sum()) / max(1, len(self._points))
+        self._points, self._proved = end[agree], np.ones(int(agree.sum()), dtype=bool)
+        if agree.sum() < _MIN_FEATURES:
+            self.reset()
             return still()._replace(inlier_share=share)
-        return FrameMotion(_full_resolution(homography, before), True, False, share)
+        return FrameMotion(_full_resolution(fit.homography, before), True, False, share)
+
+    def _refill(self, pictures: Pictures) -> None:
+        """Add a feature of ``pictures`` in every grid cell that holds none."""
+        rows, columns = self._config.grid_rows, self._config.grid_columns
+        ratio = np.array(pictures.work.shape[::-1]) / np.array(pictures.thumbnail.shape[::-1])
+        corners = (grid_corners(pictures.thumbnail, rows, columns) + 0.5) * ratio - 0.5
+        size = np.array(pictures.work.shape[::-1]) / (columns, rows)
+        taken = {(int(column), int(row)) for column, row in self._points // size}
+        new = [point for point in corners if tuple((point // size).astype(int)) not in taken]
+        self._points = np.concatenate([self._points, np.reshape(new, (-1, 2))])
+        self._proved = np.concatenate([self._proved, np.zeros(len(new), dtype=bool)])
+        self._detected = len(self._points)
 
 
-def _robust_homography(start: FloatArray, end: FloatArray) -> tuple[FloatArray | None, BoolArray]:
-    nobody = np.zeros(len(start), dtype=bool)
+class _Fit(NamedTuple):
+    """``homography`` (3, 3) and the ``share`` of features that agree with it."""
+
+    homography: FloatArray
+    share: float
+
+
+def _robust_homography(start: FloatArray, end: FloatArray) -> _Fit | None:
+    """RANSAC on matches (M, 2); None when they are too few or the result is absurd."""
     if len(start) < _MIN_FEATURES:
-        return None, nobody
+        return None
     found, mask = cv2.findHomography(start, end, cv2.RANSAC, _RANSAC_PX, maxIters=_RANSAC_ROUNDS)
     if found is None or not np.isfinite(found).all():
-        return None, nobody
+        return None
     homography = np.asarray(found, dtype=np.float64)
     if not 0.1 < np.linalg.det(homography[:2, :2]) < 10.0:
-        return None, nobody
-    agree = mask.reshape(-1).astype(bool)
-    agree &= np.linalg.norm(apply_homography(homography, start) - end, axis=1) < 2 * _RANSAC_PX
-    return homography, agree
+        return None
+    return _Fit(homography, float(np.mean(mask != 0)))
 
 
 def _full_resolution(homography: FloatArray, pictures: Pictures) -> FloatArray:

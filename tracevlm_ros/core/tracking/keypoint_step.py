@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracevlm_ros.core.tracking.bounds import within
+from tracevlm_ros.core.tracking.bounds import finite_rows, within
 from tracevlm_ros.core.tracking.config import TrackingConfig
 from tracevlm_ros.core.tracking.flow import follow
-from tracevlm_ros.core.tracking.local_motion import fit_local_motion, no_motion
+from tracevlm_ros.core.tracking.local_motion import LocalMotion, fit_local_motion, no_motion
 from tracevlm_ros.core.tracking.motion import (
     FrameMotion,
     PointStatus,
@@ -21,6 +21,8 @@ from tracevlm_ros.core.tracking.trace_points import TracePoints
 from tracevlm_ros.core.types import BoolArray, FloatArray, IntArray
 
 _VELOCITY_KEPT = 0.8
+_MIN_RIGID = 6
+_RIGID_SHARE = 0.7
 
 
 class Sightings(NamedTuple):
@@ -64,6 +66,7 @@ class KeypointStep:
         for trace, where, points in zip(traces, predicted, chosen, strict=True):
             part = slice(first, first + len(points))
             own = Sightings(sightings.xy[part], sightings.score[part], sightings.seen[part])
+            trace.since = motion.homography @ trace.since
             self._settle(trace, where, points, own, now, motion)
             first += len(points)
 
@@ -93,7 +96,8 @@ class KeypointStep:
         aligned = self._patches.align(now.grey, slots, xy, 1.5 * unit)
         inside = within(aligned.xy, now.grey.shape)
         seen = (aligned.score >= config.match_score) & inside
-        unsure = np.flatnonzero(~seen & alive & found & inside)
+        similar = aligned.score >= config.doubt_score
+        unsure = np.flatnonzero(~seen & similar & alive & found & inside)
         if len(unsure):
             back = follow(
                 now.work,
@@ -104,11 +108,7 @@ class KeypointStep:
                 levels=config.levels,
             )
             gap = np.linalg.norm(back.xy - before.to_work(start[unsure]), axis=1)
-            seen[unsure] = (
-                back.found
-                & (gap < config.round_trip_px)
-                & (aligned.score[unsure] >= config.doubt_score)
-            )
+            seen[unsure] = back.found & (gap < config.round_trip_px)
         return Sightings(aligned.xy, aligned.score, seen)
 
     def _settle(
@@ -132,34 +132,47 @@ class KeypointStep:
         near_scene = np.linalg.norm(sightings.xy - expected, axis=1) < gate
         tracked = sightings.seen & (agree | (near_scene & motion.ok))
         xy, score = sightings.xy.copy(), sightings.score.copy()
+        trace.velocity = local.shift if local.support else _VELOCITY_KEPT * trace.velocity
+        carried = self._carried(trace, predicted, points[tracked], xy[tracked], local, gate)
         missed = np.flatnonzero(~tracked)
-        if local.support:
-            trace.velocity = local.shift
-        else:
-            trace.velocity = _VELOCITY_KEPT * trace.velocity
         if len(missed):
-            carried = expected[missed] + (
-                local.displacement(expected[missed]) if local.support else trace.velocity
-            )
-            again = self._patches.align(now.grey, trace.slot[points[missed]], carried, gate)
+            missing = points[missed]
+            again = self._patches.align(now.grey, trace.slot[missing], carried[missing], gate)
             back = (again.score >= config.match_score) & within(again.xy, now.grey.shape)
-            xy[missed] = np.where(back[:, None], again.xy, carried)
+            xy[missed] = np.where(back[:, None], again.xy, carried[missing])
             score[missed] = again.score
             tracked[missed] = back
-        self._place(trace, predicted, points, xy, local.support)
+        carried[points] = xy
+        nodes = trace.keypoints
+        trace.move_between_keypoints(predicted, carried[nodes] - predicted[nodes])
         self._judge(trace, points, tracked, score, now, motion)
         if not trace.lost:
             self._renew_patches(trace, points, tracked, score, now, local.support)
 
     @staticmethod
-    def _place(
-        trace: TracePoints, predicted: FloatArray, points: IntArray, xy: FloatArray, support: int
-    ) -> None:
-        corrections = np.full((len(trace.keypoints), 2), np.nan)
-        corrections[np.searchsorted(trace.keypoints, points)] = xy - predicted[points]
-        if len(points) == 0 and support == 0:
-            corrections[:] = trace.velocity
-        trace.move_between_keypoints(predicted, corrections)
+    def _carried(
+        trace: TracePoints,
+        predicted: FloatArray,
+        seen: IntArray,
+        seen_xy: FloatArray,
+        local: LocalMotion,
+        gate: float,
+    ) -> FloatArray:
+        """Where the trace's own motion puts all its points (N, 2).
+
+        As long as the points that were ``seen`` have moved since the reference frame as the scene
+        did, up to an affine map, that map carries the others too, and no error adds up.
+        Otherwise they take the step of this frame.
+        """
+        if len(seen) >= _MIN_RIGID:
+            placed = apply_homography(trace.since, trace.home)
+            whole, agree = fit_local_motion(placed[seen], seen_xy, gate / 2, stiffness=0.0)
+            if agree.sum() >= _RIGID_SHARE * len(seen):
+                moved = placed + whole.displacement(placed)
+                return np.where(finite_rows(moved)[:, None], moved, predicted)
+        if local.support:
+            return predicted + local.displacement(predicted)
+        return predicted + trace.velocity
 
     def _judge(
         self,

@@ -7,7 +7,6 @@ import numpy as np
 from tracevlm_ros.core.types import BoolArray, FloatArray
 
 _ROUNDS = 4
-_STIFFNESS = 2.0
 _MIN_AFFINE = 5
 
 
@@ -34,13 +33,13 @@ def no_motion() -> LocalMotion:
 
 
 def fit_local_motion(
-    predicted: FloatArray, measured: FloatArray, gate_px: float
+    predicted: FloatArray, measured: FloatArray, gate_px: float, *, stiffness: float = 2.0
 ) -> tuple[LocalMotion, BoolArray]:
     """Fit the motion of most keypoints and say which ones agree within ``gate_px``.
 
     ``predicted`` (K, 2): where the homography puts them; ``measured`` (K, 2): where they were
     found. The start is the displacement that most keypoints share; an affine map is fitted to
-    those that agree, its linear part held back so that few points do not bend it. Fewer than two
+    those that agree; ``stiffness`` points' worth of no deformation hold its linear part back. Fewer than two
     agreeing keypoints of several are no motion.
     """
     count = len(predicted)
@@ -53,7 +52,7 @@ def fit_local_motion(
     agree = loose[int(loose.sum(axis=1).argmax())]
     motion = no_motion()
     for _ in range(_ROUNDS):
-        motion = _least_squares(predicted[agree], displacement[agree])
+        motion = _least_squares(predicted[agree], displacement[agree], stiffness)
         error = np.linalg.norm(motion.displacement(predicted) - displacement, axis=1)
         closer = error < gate_px
         if not closer.any() or (closer == agree).all():
@@ -65,13 +64,13 @@ def fit_local_motion(
     return motion._replace(support=int(agree.sum())), agree
 
 
-def _least_squares(points: FloatArray, displacement: FloatArray) -> LocalMotion:
+def _least_squares(points: FloatArray, displacement: FloatArray, stiffness: float) -> LocalMotion:
     centre = points.mean(axis=0)
     shift = displacement.mean(axis=0)
     linear = np.zeros((2, 2))
     if len(points) >= _MIN_AFFINE:
         offset = points - centre
         spread = float((offset**2).sum(axis=1).mean())
-        normal = offset.T @ offset + (_STIFFNESS * spread + 1e-9) * np.eye(2)
+        normal = offset.T @ offset + (stiffness * spread + 1e-6) * np.eye(2)
         linear = np.linalg.solve(normal, offset.T @ (displacement - shift)).T
     return LocalMotion(centre, shift, linear, len(points))

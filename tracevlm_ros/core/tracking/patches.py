@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracevlm_ros.core.tracking.bounds import within
+from tracevlm_ros.core.tracking.bounds import finite_rows, within
 from tracevlm_ros.core.types import FloatArray, Image, IntArray
 
-_ROUNDS = 3
+_ROUNDS = 2
+_REMAP_ROWS = 16384
+_FAR = (-1e4, 3e4)
 _GROW = 128
 
 Floats32 = NDArray[np.float32]
@@ -33,7 +35,7 @@ class PatchStore:
     def __init__(self, side_px: int, min_contrast: float) -> None:
         radius = side_px // 2
         row, column = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-        self._offsets = np.stack([column.ravel(), row.ravel()], axis=1).astype(np.float32)
+        self._offsets = np.stack([column.ravel(), row.ravel()]).astype(np.float32)
         self._side = side_px
         self._min_contrast = min_contrast
         area = side_px * side_px
@@ -82,16 +84,19 @@ class PatchStore:
         if len(slots) == 0:
             return Alignment(points.copy(), np.empty(0))
         shape = self.deformation[slots]
-        offsets = np.einsum("mij,aj->mai", shape, self._offsets).astype(np.float32)
+        lattice = self._lattice(shape)
         unit, steepest = self._pixels[slots], self._steepest[slots]
-        xy = points.copy()
+        known = finite_rows(points)
+        xy = np.where(known[:, None], points, 0.0)
         for _ in range(_ROUNDS):
-            seen, _ = _unit(_sample(grey, xy, offsets))
-            step = np.einsum("mka,ma->mk", steepest, unit - seen)
-            xy += np.einsum("mij,mj->mi", shape, step)
-        seen, _ = _unit(_sample(grey, xy, offsets))
-        score = np.einsum("ma,ma->m", seen, unit).astype(np.float64)
-        away = ~(np.linalg.norm(xy - points, axis=1) <= reach_px)
+            seen = _unit(_sample(grey, xy, lattice))[0]
+            step = steepest @ (unit - seen)[:, :, None]
+            xy += (shape @ step)[:, :, 0]
+            np.clip(xy, _FAR[0], _FAR[1], out=xy)
+        seen = _unit(_sample(grey, xy, lattice))[0]
+        score = (seen * unit).sum(axis=1).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            away = ~(np.linalg.norm(xy - points, axis=1) <= reach_px)
         xy[away], score[away] = points[away], -1.0
         return Alignment(xy, score)
 
@@ -103,14 +108,21 @@ class PatchStore:
         side = self._side
         radius = side // 2 + 1
         row, column = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-        offsets = np.stack([column.ravel(), row.ravel()], axis=1).astype(np.float32)
-        wide = _sample(grey, points, np.broadcast_to(offsets, (len(points), *offsets.shape)))
+        offsets = np.stack([column.ravel(), row.ravel()])[:, None].astype(np.float32)
+        wide = _sample(grey, points, offsets)
         wide = wide.reshape(len(points), side + 2, side + 2)
         along_x = (wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2]) / 2
         along_y = (wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1]) / 2
         gradient = np.stack([along_x, along_y], axis=1).reshape(len(points), 2, side * side)
         centre = wide[:, 1:-1, 1:-1].reshape(len(points), side * side)
         return centre, gradient.astype(np.float32)
+
+    def _lattice(self, shape: FloatArray) -> Floats32:
+        """Offsets (2, M, A) of the pixels of patches deformed by ``shape`` (M, 2, 2)."""
+        across, down = self._offsets
+        part = shape.astype(np.float32)[:, :, :, None]
+        lattice: Floats32 = (part[:, :, 0] * across + part[:, :, 1] * down).transpose(1, 0, 2)
+        return lattice
 
     def _reserve(self, count: int) -> IntArray:
         missing = count - len(self._free)
@@ -125,21 +137,25 @@ class PatchStore:
         return np.array([self._free.pop() for _ in range(count)], dtype=np.int64)
 
 
-def _sample(grey: Image, points: FloatArray, offsets: Floats32) -> Floats32:
-    """Bilinear grey levels (M, A) at ``points`` + ``offsets`` (M, A, 2); edges are repeated."""
-    where = points.astype(np.float32)[:, None, :] + offsets
-    where = np.nan_to_num(where, nan=-1e4, posinf=-1e4, neginf=-1e4).clip(-1e4, 3e4)
+def _sample(grey: Image, points: FloatArray, lattice: Floats32) -> Floats32:
+    """Bilinear grey levels (M, A) at ``points`` (M, 2) + ``lattice`` (2, M or 1, A)."""
+    where = points.astype(np.float32).T[:, :, None] + lattice
     parts = [
         cv2.remap(
-            grey, part[..., 0], part[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            grey,
+            where[0, first : first + _REMAP_ROWS],
+            where[1, first : first + _REMAP_ROWS],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
         )
-        for part in np.array_split(where, -(-len(where) // 16384))
+        for first in range(0, len(points), _REMAP_ROWS)
     ]
-    return np.concatenate(parts).astype(np.float32)
+    sampled = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return sampled.astype(np.float32)
 
 
 def _unit(pixels: Floats32) -> tuple[Floats32, Floats32]:
     """Patches (M, A) with their mean taken off and scaled to unit length, and those lengths."""
     centred = pixels - pixels.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(centred, axis=1)
+    norm = np.sqrt((centred * centred).sum(axis=1))
     return centred / np.maximum(norm, 1e-3)[:, None], norm

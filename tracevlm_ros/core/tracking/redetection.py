@@ -129,6 +129,7 @@ class Redetection:
         trace.spread_status(status)
         trace.velocity = np.zeros(2)
         trace.lost, trace.misses = False, 0
+        trace.settle_here()
 
 
 def _thumbnail_box(points: FloatArray, pictures: Pictures) -> tuple[int, int, int, int]:

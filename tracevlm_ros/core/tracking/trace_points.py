@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracevlm_ros.core.tracking.bounds import finite_rows
-from tracevlm_ros.core.tracking.motion import PointStatus
+from tracevlm_ros.core.tracking.motion import PointStatus, apply_homography
 from tracevlm_ros.core.types import FloatArray, IntArray
 
 UNTRIED = -2
@@ -16,7 +16,8 @@ class TracePoints:
 
     ``slot``: patch of a keypoint, UNFOLLOWABLE where the picture has no structure, UNTRIED
     before it was looked at. ``unseen``: frames since the point was last TRACKED. ``doubtful``:
-    frames in a row in which it looked only roughly as at first.
+    frames in a row in which it looked only roughly as at first. ``home`` (N, 2): the points in the
+    trace's reference frame; ``since`` (3, 3): homography of the scene from there to this frame.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,8 @@ class TracePoints:
         self.unseen: IntArray = np.empty(0, dtype=np.int64)
         self.doubtful: IntArray = np.empty(0, dtype=np.int64)
         self.keypoints: IntArray = np.empty(0, dtype=np.int64)
+        self.home: FloatArray = np.empty((0, 2))
+        self.since: FloatArray = np.eye(3)
         self.misses = 0
         self.lost = False
         self.velocity: FloatArray = np.zeros(2)
@@ -38,6 +41,8 @@ class TracePoints:
         finite = finite_rows(points_px)
         count = len(points_px)
         self.xy = np.concatenate([self.xy, np.where(finite[:, None], points_px, np.nan)])
+        back = apply_homography(np.linalg.inv(self.since), self.xy[len(self.home) :])
+        self.home = np.concatenate([self.home, back])
         fresh = np.where(finite, PointStatus.TRACKED, PointStatus.LOST).astype(np.int8)
         self.status = np.concatenate([self.status, fresh])
         self.slot = np.concatenate([self.slot, np.full(count, UNTRIED, dtype=np.int64)])
@@ -53,6 +58,10 @@ class TracePoints:
         self.slot[gone] = UNTRIED
         self.keypoints = indices
         return slots[slots >= 0]
+
+    def settle_here(self) -> None:
+        """Make the current frame the reference frame: what moved the points so far was a jump."""
+        self.home, self.since = self.xy.copy(), np.eye(3)
 
     def move_between_keypoints(self, predicted: FloatArray, corrections: FloatArray) -> None:
         """Move every raw point to ``predicted`` (N, 2) plus the corrections (K, 2) of the

@@ -32,9 +32,9 @@ class TraceTracker:
     not used, by reason.
     """
 
-    def __init__(self, config: TrackingConfig | None = None) -> None:
+    def __init__(self, config: TrackingConfig | None = None, drops: Drops | None = None) -> None:
         self.config = config or TrackingConfig()
-        self.drops = Drops()
+        self.drops = Drops() if drops is None else drops
         self._background = Background(self.config)
         self.reset()
 
@@ -138,6 +138,7 @@ class TraceTracker:
         trace.status[moved.pulled] = PointStatus.CARRIED
         trace.unseen[moved.pulled] = 0
         trace.misses, trace.lost = 0, False
+        trace.settle_here()
         return int(moved.pulled.sum())
 
     def forget(self, trace_id: int) -> None:
@@ -176,6 +177,7 @@ class TraceTracker:
             jacobians = local_jacobians(homography, trace.xy[followed])
             self._patches.deform(trace.slot[followed], jacobians)
             trace.xy = apply_homography(homography, trace.xy)
+            trace.settle_here()
         self._background.reset()
         self._lose_all()
         return still("size")._replace(homography=homography)
