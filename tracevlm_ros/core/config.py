@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from tracevlm_ros.core.attention.config import TraceConfig
+from tracevlm_ros.core.attention.dwell import DwellConfig
 from tracevlm_ros.core.attention.trace import TraceGeometry
 from tracevlm_ros.core.settings import require_range
 from tracevlm_ros.core.sync import SyncConfig
@@ -42,3 +43,4 @@ class PipelineConfig:
     geometry: TraceGeometry = field(default_factory=TraceGeometry)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     live: LiveConfig = field(default_factory=LiveConfig)
+    dwell: DwellConfig = field(default_factory=DwellConfig)

@@ -4,4 +4,4 @@ from collections import Counter
 
 
 class Drops(Counter[str]):
-    """``drops["gaze_stale"] += 1``; keys are ``<what>_<why>`` and show in diagnostics as they are."""
+    """``drops["gaze_stale"] += 1``; keys are ``<what>_<why>``, as diagnostics show them."""

@@ -1,4 +1,4 @@
-"""The traces that are alive: grown by events, moved by the tracker, retired when their time is up."""
+"""The traces that are alive: grown by events, moved by the tracker, retired in the end."""
 
 import numpy as np
 
@@ -18,13 +18,16 @@ _REANCHOR_AREA = 0.5
 
 
 class LiveTraces:
-    """Open traces and those closed less than ``live.linger_ms`` ago, at most ``live.max_traces``."""
+    """Open traces and those closed at most ``live.linger_ms`` ago, ``live.max_traces`` in all.
 
-    def __init__(self, config: PipelineConfig, drops: Drops) -> None:
+    Frame motions are written to ``path``.
+    """
+
+    def __init__(self, config: PipelineConfig, path: CameraPath, drops: Drops) -> None:
         self._config = config
         self._drops = drops
         self._tracker = TraceTracker(config.tracking, drops)
-        self._path = CameraPath()
+        self._path = path
         self._size_hw = (0, 0)
         self._traces: dict[int, LiveTrace] = {}
 
@@ -107,13 +110,9 @@ class LiveTraces:
             if snapshot.trace_id not in masks.trace_ids:
                 continue
             mask = masks.labels == label_of(snapshot.trace_id)
-            size = np.count_nonzero(mask)
-            if (
-                size > _REANCHOR_AREA * area
-                or _share_on(mask, snapshot.keypoints) < _REANCHOR_SHARE
-            ):
-                continue
-            self._tracker.reanchor(snapshot.trace_id, mask)
+            holds_trace = _share_on(mask, snapshot.keypoints) >= _REANCHOR_SHARE
+            if holds_trace and np.count_nonzero(mask) <= _REANCHOR_AREA * area:
+                self._tracker.reanchor(snapshot.trace_id, mask)
 
 
 def _share_on(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], keypoints: Keypoints) -> float:

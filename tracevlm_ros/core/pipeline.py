@@ -9,6 +9,8 @@ back by ``deliver``. Live and offline callers share this class and get the same 
 from typing import Any, NamedTuple
 
 from tracevlm_ros.core.attention.segmenter import TraceSegmenter
+from tracevlm_ros.core.attention_record import AttentionRecord
+from tracevlm_ros.core.camera_path import CameraPath
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
@@ -56,7 +58,9 @@ class Pipeline:
         self.focal_px: float | None = config.trace.focal_px
         self._sync = Synchronizer(config.sync, self.drops)
         self._segmenter = TraceSegmenter(config.trace, self.drops)
-        self._live = LiveTraces(config, self.drops)
+        path = CameraPath()
+        self._live = LiveTraces(config, path, self.drops)
+        self.attention = AttentionRecord(config.dwell, path, self.drops)
         self._ready: list[FrameBundle] = []
         self._latest: _Latest | None = None
         self._stamp_ns = 0
@@ -105,6 +109,7 @@ class Pipeline:
         frame = bundle.frame
         height, width = frame.image_rgb.shape[:2]
         motion = self._live.advance(frame)
+        self.attention.advance(frame.stamp_ns, motion)
         events = self._segmenter.set_view((height, width), self.focal_px)
         if motion.cut:
             events += self._segmenter.finish()
@@ -113,6 +118,7 @@ class Pipeline:
         events += self._segmenter.advance(frame.stamp_ns)
         for event in events:
             self._live.apply(event)
+            self.attention.observe(event)
 
     def _mapped(self, sample: GazeSample, size_hw: tuple[int, int]) -> GazeSample:
         if self.gaze_mapping is None:
@@ -201,4 +207,5 @@ class Pipeline:
     def _restart(self) -> None:
         self._segmenter.reset()
         self._live.reset()
+        self.attention.reset()
         self._latest = None

@@ -26,7 +26,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
         if dataclasses.is_dataclass(hints[name]):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"setting '{path}{name}' is {value!r}; it takes a section")
-            arguments[name] = from_mapping(hints[name], value, f"{path}{name}.")  # type: ignore[arg-type]
+            arguments[name] = from_mapping(hints[name], value, f"{path}{name}.")
         else:
             arguments[name] = value
     try:
