@@ -51,7 +51,7 @@ class KeypointStep:
         if not traces:
             return
         predicted = [_carry(trace, motion) for trace in traces]
-        chosen = [trace.keypoints[trace.slot[trace.keypoints] >= 0] for trace in traces]
+        chosen = [self._patches.followed(trace.slot, trace.keypoints) for trace in traces]
         slots = np.concatenate([t.slot[c] for t, c in zip(traces, chosen, strict=True)])
         start = np.concatenate([t.xy[c] for t, c in zip(traces, chosen, strict=True)])
         guess = np.concatenate(
@@ -188,6 +188,10 @@ class KeypointStep:
         inside = within(trace.xy, now.grey.shape)
         status = np.where(inside[trace.keypoints], PointStatus.CARRIED, PointStatus.LOST)
         status = status.astype(np.int8)
+        guessed = np.setdiff1d(trace.keypoints[inside[trace.keypoints]], points)
+        guessed = guessed[trace.slot[guessed] >= 0]
+        hidden = guessed[self._patches.covered(now.grey, trace.slot[guessed], trace.xy[guessed])]
+        status[np.searchsorted(trace.keypoints, hidden)] = PointStatus.LOST
         node = np.searchsorted(trace.keypoints, points)
         covered = ~tracked & (score < config.doubt_score)
         status[node[covered]] = PointStatus.LOST

@@ -39,7 +39,8 @@ def fit_local_motion(
 
     ``predicted`` (K, 2): where the homography puts them; ``measured`` (K, 2): where they were
     found. The start is the displacement that most keypoints share; an affine map is fitted to
-    those that agree; ``stiffness`` points' worth of no deformation hold its linear part back. Fewer than two
+    those that agree; ``stiffness`` points' worth of no deformation hold its linear part back. Fewer
+    than two
     agreeing keypoints of several are no motion.
     """
     count = len(predicted)

@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracevlm_ros.core.tracking.bounds import finite_rows, within
-from tracevlm_ros.core.types import FloatArray, Image, IntArray
+from tracevlm_ros.core.types import BoolArray, FloatArray, Image, IntArray
 
 _ROUNDS = 2
 _REMAP_ROWS = 16384
 _FAR = (-1e4, 3e4)
 _GROW = 128
+_FLAT = 8.0
+_LEVEL_STEP = 12.0
+_UNLIKE = 0.3
+_ADAPT = 0.1
 
 Floats32 = NDArray[np.float32]
 
@@ -41,6 +45,9 @@ class PatchStore:
         area = side_px * side_px
         self._pixels: Floats32 = np.empty((0, area), dtype=np.float32)
         self._steepest: Floats32 = np.empty((0, 2, area), dtype=np.float32)
+        self._level: Floats32 = np.empty(0, dtype=np.float32)
+        self._contrast: Floats32 = np.empty(0, dtype=np.float32)
+        self.followable: BoolArray = np.empty(0, dtype=bool)
         self.deformation: FloatArray = np.empty((0, 2, 2))
         self._free: list[int] = []
 
@@ -49,32 +56,37 @@ class PatchStore:
         self._free.extend(int(slot) for slot in slots if slot >= 0)
 
     def capture(self, grey: Image, points: FloatArray) -> IntArray:
-        """Keep the looks of ``points`` (M, 2) in ``grey``; slot numbers (M,).
+        """Keep the looks of ``points`` (M, 2) in ``grey``; slot numbers (M,), -1 for those outside.
 
-        -1 where nothing can be followed: outside the image, not finite, or with less structure
-        than ``min_contrast`` in its weaker direction.
+        ``followable[slot]`` says whether there is enough structure (``min_contrast`` in the
+        weaker direction) to find the patch again.
         """
         slots = np.full(len(points), -1, dtype=np.int64)
         chosen = np.flatnonzero(within(points, grey.shape))
         if len(chosen) == 0:
             return slots
+        taken = self._reserve(len(chosen))
+        slots[chosen] = taken
         pixels, gradient = self._look(grey, points[chosen])
-        normal = gradient @ gradient.transpose(0, 2, 1) / pixels.shape[1]
-        weaker = np.sqrt(np.maximum(np.linalg.eigvalsh(normal)[:, 0], 0.0))
-        textured = weaker >= self._min_contrast
-        chosen, pixels, gradient = chosen[textured], pixels[textured], gradient[textured]
-        if len(chosen) == 0:
-            return slots
-        slots[chosen] = self._reserve(len(chosen))
+        normal = gradient @ gradient.transpose(0, 2, 1)
+        weaker = np.linalg.eigvalsh(normal / pixels.shape[1])[:, 0]
+        self.followable[taken] = weaker >= self._min_contrast**2
         unit, norm = _unit(pixels)
-        slope = gradient / norm[:, None, None]
+        slope = gradient / np.maximum(norm, 1e-3)[:, None, None]
         slope -= slope.mean(axis=2, keepdims=True)
         slope -= (slope @ unit[:, :, None]) * unit[:, None, :]
-        hessian = slope @ slope.transpose(0, 2, 1) + 1e-9 * np.eye(2, dtype=np.float32)
-        self._pixels[slots[chosen]] = unit
-        self._steepest[slots[chosen]] = np.linalg.solve(hessian, slope)
-        self.deformation[slots[chosen]] = np.eye(2)
+        hessian = slope @ slope.transpose(0, 2, 1) + 1e-6 * np.eye(2, dtype=np.float32)
+        self._pixels[taken] = unit
+        self._steepest[taken] = np.linalg.solve(hessian, slope)
+        self._level[taken] = pixels.mean(axis=1)
+        self._contrast[taken] = norm / self._side
+        self.deformation[taken] = np.eye(2)
         return slots
+
+    def followed(self, slots: IntArray, points: IntArray) -> IntArray:
+        """Those of ``points`` (indices into ``slots``) whose patch can be found again."""
+        at = slots[points]
+        return points[(at >= 0) & self.followable[at]] if len(self.followable) else points[:0]
 
     def align(self, grey: Image, slots: IntArray, points: FloatArray, reach_px: float) -> Alignment:
         """Move ``points`` (M, 2) onto the patches of ``slots``, by at most ``reach_px``.
@@ -99,6 +111,26 @@ class PatchStore:
             away = ~(np.linalg.norm(xy - points, axis=1) <= reach_px)
         xy[away], score[away] = points[away], -1.0
         return Alignment(xy, score)
+
+    def covered(self, grey: Image, slots: IntArray, points: FloatArray) -> BoolArray:
+        """Which of the patches look different at ``points`` (M, 2), without moving them.
+
+        Patches with structure are compared by correlation, flat ones by grey level and spread;
+        the level follows slow changes of exposure.
+        """
+        if len(slots) == 0:
+            return np.zeros(0, dtype=bool)
+        pixels = _sample(grey, points, self._lattice(self.deformation[slots]))
+        unit, norm = _unit(pixels)
+        level, contrast = pixels.mean(axis=1), norm / self._side
+        before = self._contrast[slots]
+        flat = before < _FLAT
+        score = (unit * self._pixels[slots]).sum(axis=1)
+        other = (np.abs(level - self._level[slots]) > _LEVEL_STEP) | (contrast > before + _FLAT)
+        covered: BoolArray = np.where(flat, other, score < _UNLIKE)
+        same = slots[~covered]
+        self._level[same] += _ADAPT * (level[~covered] - self._level[same])
+        return covered
 
     def deform(self, slots: IntArray, jacobians: FloatArray) -> None:
         """Compose the frame's local motion ``jacobians`` (M, 2, 2) onto the deformations."""
@@ -132,6 +164,9 @@ class PatchStore:
             area = self._side * self._side
             self._pixels = np.concatenate([self._pixels, np.zeros((grow, area), np.float32)])
             self._steepest = np.concatenate([self._steepest, np.zeros((grow, 2, area), np.float32)])
+            self._level = np.concatenate([self._level, np.zeros(grow, np.float32)])
+            self._contrast = np.concatenate([self._contrast, np.zeros(grow, np.float32)])
+            self.followable = np.concatenate([self.followable, np.zeros(grow, bool)])
             self.deformation = np.concatenate([self.deformation, np.zeros((grow, 2, 2))])
             self._free.extend(range(first, first + grow))
         return np.array([self._free.pop() for _ in range(count)], dtype=np.int64)

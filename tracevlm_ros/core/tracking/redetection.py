@@ -52,7 +52,7 @@ class Redetection:
         """Keep how ``trace`` looks in ``pictures``, now and then while it is seen well."""
         self._age[trace_id] = self._age.get(trace_id, 0) + 1
         known = trace_id in self._memories
-        points = trace.keypoints[trace.slot[trace.keypoints] >= 0]
+        points = self._patches.followed(trace.slot, trace.keypoints)
         points = points[within(trace.xy[points], pictures.grey.shape)]
         if (known and self._age[trace_id] < _RENEW_EVERY) or len(points) == 0 or trace.misses:
             return
@@ -97,7 +97,7 @@ class Redetection:
     def _try(self, trace: TracePoints, memory: Memory, now: Pictures, shift: FloatArray) -> None:
         """Follow the remembered keypoints to ``now`` and believe it when enough patches agree."""
         config = self._config
-        alive = trace.slot[memory.points] >= 0
+        alive = np.isin(memory.points, self._patches.followed(trace.slot, trace.keypoints))
         points = memory.points[alive]
         if len(points) == 0 or memory.pictures.grey.shape != now.grey.shape:
             return

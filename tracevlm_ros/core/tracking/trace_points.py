@@ -7,15 +7,13 @@ from tracevlm_ros.core.tracking.bounds import finite_rows
 from tracevlm_ros.core.tracking.motion import PointStatus, apply_homography
 from tracevlm_ros.core.types import FloatArray, IntArray
 
-UNTRIED = -2
-UNFOLLOWABLE = -1
+NO_PATCH = -1
 
 
 class TracePoints:
     """Arrays over the N raw points; only the tracker writes to them.
 
-    ``slot``: patch of a keypoint, UNFOLLOWABLE where the picture has no structure, UNTRIED
-    before it was looked at. ``unseen``: frames since the point was last TRACKED. ``doubtful``:
+    ``slot``: patch of a keypoint, NO_PATCH before it was seen inside the image. ``unseen``: frames since the point was last TRACKED. ``doubtful``:
     frames in a row in which it looked only roughly as at first. ``home`` (N, 2): the points in the
     trace's reference frame; ``since`` (3, 3): homography of the scene from there to this frame.
     """
@@ -45,7 +43,7 @@ class TracePoints:
         self.home = np.concatenate([self.home, back])
         fresh = np.where(finite, PointStatus.TRACKED, PointStatus.LOST).astype(np.int8)
         self.status = np.concatenate([self.status, fresh])
-        self.slot = np.concatenate([self.slot, np.full(count, UNTRIED, dtype=np.int64)])
+        self.slot = np.concatenate([self.slot, np.full(count, NO_PATCH, dtype=np.int64)])
         zeros = np.zeros(count, dtype=np.int64)
         self.unseen = np.concatenate([self.unseen, zeros])
         self.doubtful = np.concatenate([self.doubtful, zeros])
@@ -55,7 +53,7 @@ class TracePoints:
         """Make ``indices`` the keypoints; returns the patch slots that are no longer needed."""
         gone = np.setdiff1d(self.keypoints, indices)
         slots = self.slot[gone]
-        self.slot[gone] = UNTRIED
+        self.slot[gone] = NO_PATCH
         self.keypoints = indices
         return slots[slots >= 0]
 

@@ -19,7 +19,7 @@ from tracevlm_ros.core.tracking.patches import PatchStore
 from tracevlm_ros.core.tracking.pictures import Pictures, correlation, shows_nothing, take_pictures
 from tracevlm_ros.core.tracking.pulling import pull_into_mask
 from tracevlm_ros.core.tracking.redetection import Redetection
-from tracevlm_ros.core.tracking.trace_points import UNTRIED, TracePoints
+from tracevlm_ros.core.tracking.trace_points import NO_PATCH, TracePoints
 from tracevlm_ros.core.types import BoolArray, FloatArray, Frame
 
 
@@ -134,7 +134,7 @@ class TraceTracker:
         trace.xy = moved.xy
         anew = trace.keypoints[moved.pulled[trace.keypoints]]
         self._patches.release(trace.slot[anew])
-        trace.slot[anew] = UNTRIED
+        trace.slot[anew] = NO_PATCH
         trace.status[moved.pulled] = PointStatus.CARRIED
         trace.unseen[moved.pulled] = 0
         trace.misses, trace.lost = 0, False
@@ -162,7 +162,7 @@ class TraceTracker:
     def _first_sight(self, pictures: Pictures) -> None:
         """Keep the looks of keypoints that are new since the frame of ``pictures``."""
         for trace_id, trace in self._traces.items():
-            new = trace.keypoints[trace.slot[trace.keypoints] == UNTRIED]
+            new = trace.keypoints[trace.slot[trace.keypoints] == NO_PATCH]
             if len(new):
                 trace.slot[new] = self._patches.capture(pictures.grey, trace.xy[new])
             if not trace.lost:
