@@ -1,0 +1,134 @@
+"""sensor_msgs/Image and CompressedImage content -> RGB pixels, the same for nodes and bags.
+
+Takes plain values and a buffer, so neither rclpy nor any other message class is needed.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.types import Image
+
+Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
+
+
+class _Layout(NamedTuple):
+    """``bytes_per_pixel`` of one row; ``to_rgb`` takes (H, W, bytes) or (H, W) for one byte."""
+
+    bytes_per_pixel: int
+    to_rgb: Callable[[Pixels], Pixels]
+
+
+def _convert(code: int) -> Callable[[Pixels], Pixels]:
+    return lambda pixels: np.asarray(cv2.cvtColor(pixels, code), np.uint8)
+
+
+def _keep(pixels: Pixels) -> Pixels:
+    return pixels
+
+
+def _high_byte(pixels: Pixels) -> Pixels:
+    return np.repeat(pixels[:, :, 1:2], 3, axis=2)
+
+
+_LAYOUTS: dict[str, _Layout] = {
+    "rgb8": _Layout(3, _keep),
+    "bgr8": _Layout(3, _convert(cv2.COLOR_BGR2RGB)),
+    "8UC3": _Layout(3, _convert(cv2.COLOR_BGR2RGB)),
+    "rgba8": _Layout(4, _convert(cv2.COLOR_RGBA2RGB)),
+    "bgra8": _Layout(4, _convert(cv2.COLOR_BGRA2RGB)),
+    "8UC4": _Layout(4, _convert(cv2.COLOR_BGRA2RGB)),
+    "mono8": _Layout(1, _convert(cv2.COLOR_GRAY2RGB)),
+    "8UC1": _Layout(1, _convert(cv2.COLOR_GRAY2RGB)),
+    "mono16": _Layout(2, _high_byte),
+    "yuv422": _Layout(2, _convert(cv2.COLOR_YUV2RGB_UYVY)),
+    "uyvy": _Layout(2, _convert(cv2.COLOR_YUV2RGB_UYVY)),
+    "yuv422_yuy2": _Layout(2, _convert(cv2.COLOR_YUV2RGB_YUYV)),
+    "yuyv": _Layout(2, _convert(cv2.COLOR_YUV2RGB_YUYV)),
+    # OpenCV names a Bayer pattern by its second row and column, ROS by its first.
+    "bayer_rggb8": _Layout(1, _convert(cv2.COLOR_BayerBG2RGB)),
+    "bayer_bggr8": _Layout(1, _convert(cv2.COLOR_BayerRG2RGB)),
+    "bayer_gbrg8": _Layout(1, _convert(cv2.COLOR_BayerGR2RGB)),
+    "bayer_grbg8": _Layout(1, _convert(cv2.COLOR_BayerGB2RGB)),
+}
+ENCODINGS = tuple(_LAYOUTS)
+
+
+def decode_image(
+    encoding: str,
+    height: int,
+    width: int,
+    step: int,
+    data: Buffer,
+    is_bigendian: bool = False,
+) -> Image:
+    """Pixels of a sensor_msgs/Image as uint8 RGB (H, W, 3).
+
+    For rgb8 the result is a view of ``data`` (no copy; valid as long as the message), else a new
+    array. Rows may be padded (``step``). Raises InputError for an encoding that is not in
+    ENCODINGS and for sizes that do not fit together.
+    """
+    layout = _LAYOUTS.get(encoding)
+    if layout is None:
+        raise InputError(
+            f"image encoding '{encoding}' is not supported; supported: {', '.join(ENCODINGS)}"
+        )
+    if height <= 0 or width <= 0:
+        raise InputError(f"image of {width}x{height} pixels in {encoding} is empty")
+    row = width * layout.bytes_per_pixel
+    if step < row:
+        raise InputError(
+            f"image step is {step}; {width} pixels of {encoding} need at least {row} bytes a row"
+        )
+    flat = np.frombuffer(data, np.uint8)
+    if flat.size < step * (height - 1) + row:
+        raise InputError(
+            f"image data has {flat.size} bytes; {width}x{height} {encoding} with step {step} "
+            f"needs {step * height}"
+        )
+    if layout.bytes_per_pixel == 2 and encoding != "mono16" and width % 2:
+        raise InputError(f"image width is {width}; {encoding} needs an even width")
+    pixels = np.lib.stride_tricks.as_strided(
+        flat, (height, width, layout.bytes_per_pixel), (step, layout.bytes_per_pixel, 1)
+    )
+    if encoding == "mono16" and is_bigendian:
+        pixels = pixels[:, :, ::-1]
+    if layout.bytes_per_pixel == 1:
+        pixels = pixels[:, :, 0]
+    return layout.to_rgb(pixels)
+
+
+def decode_compressed(image_format: str, data: Buffer) -> Image:
+    """Pixels of a sensor_msgs/CompressedImage (JPEG or PNG) as uint8 RGB (H, W, 3).
+
+    ``image_format`` is the message's ``format``: "jpeg", "png" or "bgr8; jpeg compressed bgr8".
+    Raises InputError for other formats and for data that cannot be decoded.
+    """
+    bgr = _decoded(image_format, data, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def decode_labels(image_format: str, data: Buffer) -> NDArray[np.uint16]:
+    """A PNG label image of 8 or 16 bits as uint16 (H, W). Raises InputError when it has colours."""
+    labels = _decoded(image_format, data, cv2.IMREAD_UNCHANGED)
+    if labels.ndim != 2 or labels.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"label image is {labels.dtype} {labels.shape}; it must be a grey PNG of 8 or 16 bits"
+        )
+    return labels.astype(np.uint16)
+
+
+def _decoded(image_format: str, data: Buffer, flags: int) -> NDArray[np.integer[Any]]:
+    words = image_format.lower().replace(";", " ").split()
+    if not {"jpeg", "jpg", "png"} & set(words) or "compresseddepth" in words:
+        raise InputError(f"compressed image format '{image_format}' is not supported; jpeg or png")
+    flat = np.frombuffer(data, np.uint8)
+    decoded = cv2.imdecode(flat, flags) if flat.size else None
+    if decoded is None:
+        raise InputError(f"compressed image ({image_format}, {flat.size} bytes) cannot be decoded")
+    return np.asarray(decoded, decoded.dtype)
