@@ -92,7 +92,7 @@ class Outputs:
             self._binary.publish(convert.image_message(_newest_mask(step), "mono8", header))
         if _is_wanted(self._attention):
             height, width = step.frame.image_rgb.shape[:2]
-            dwell = self._pipeline.attention_map((height, width))
+            dwell = self._pipeline.attention.render((height, width))
             self._attention.publish(convert.image_message(dwell, "mono8", header))
         if _is_wanted(self._overlay):
             shown = {trace.trace_id for trace in step.traces} & self._texts.keys()

@@ -1,0 +1,188 @@
+"""Publish a bag as it was recorded: raw bytes, in time, with /clock.
+
+Topic names are remapped as for every node: ``--ros-args -r /camera/image:=/tracevlm/image``.
+The service ``~/pause`` (std_srvs/SetBool) holds it. The process ends after the last message.
+"""
+
+import importlib
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from std_srvs.srv import SetBool
+
+from tracevlm_ros.core.errors import InputError, TraceVLMError
+from tracevlm_ros.ingest.bag import BagReader, BagRecord
+from tracevlm_ros.nodes import convert, qos
+from tracevlm_ros.nodes.pace import Pace
+from tracevlm_ros.nodes.params import NodeParameters, load_schema
+from tracevlm_ros.nodes.spin import StopRequest, run_node
+
+SCHEMA = Path(__file__).with_name("player.yaml")
+_LATCHED = ("/tf_static", "/robot_description")
+_ACKNOWLEDGE_S = 5.0
+_ACKNOWLEDGE_EVERY = 16
+"""Messages between waits for acknowledgement: fewer than ``depth``, so a reliable subscriber that
+falls behind slows the player down and loses nothing."""
+
+
+def ros_class(msgtype: str) -> Any:
+    """The Python class of ``package/msg/Name``; InputError when its package is not installed."""
+    package, _, name = msgtype.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"message type {msgtype} is not installed: {error}") from error
+
+
+class Player(Node):  # type: ignore[misc]
+    """Plays in a thread of its own; ends the process through ``stop``."""
+
+    def __init__(self, stop: StopRequest, **node_options: Any) -> None:
+        super().__init__("player", **node_options)
+        self._stop = stop
+        self.parameters = NodeParameters(self, load_schema(SCHEMA))
+        self._bag = BagReader(self.parameters["bag"])
+        if self._bag.damage:
+            self.get_logger().warning(self._bag.damage)
+        self._publishers: dict[str, Any] = {}
+        self._types: dict[str, str] = {}
+        self._add_publishers()
+        self._clock = (
+            self.create_publisher(Clock, "/clock", qos.reliable(10))
+            if self.parameters["clock_hz"] > 0
+            else None
+        )
+        self._pace = Pace()
+        self.create_service(SetBool, "~/pause", self._on_pause)
+        self.published = 0
+        self._thread = threading.Thread(target=self._run, name="player", daemon=True)
+        self._thread.start()
+
+    def _add_publishers(self) -> None:
+        wanted = _names(self.parameters["topics"])
+        known = {topic.name for topic in self._bag.topics}
+        if missing := sorted(wanted - known):
+            raise InputError(
+                f"bag {self._bag.path} has no topic {missing[0]}; it has {', '.join(sorted(known))}"
+            )
+        for topic in self._bag.topics:
+            if wanted and topic.name not in wanted:
+                continue
+            try:
+                msg_type = ros_class(topic.msgtype)
+            except InputError as error:
+                self.get_logger().warning(f"topic {topic.name} is not played: {error}")
+                continue
+            depth = self.parameters["depth"]
+            profile = qos.latched(depth) if topic.name in _LATCHED else qos.reliable(depth)
+            self._publishers[topic.name] = self.create_publisher(
+                msg_type, topic.name, profile, qos_overriding_options=qos.overridable()
+            )
+            self._types[topic.name] = topic.msgtype
+        if not self._publishers:
+            raise InputError(f"bag {self._bag.path} has no topic whose type is installed")
+
+    def _on_pause(self, request: Any, response: Any) -> Any:
+        self._pace.pause(request.data)
+        response.success = True
+        response.message = "paused" if request.data else "playing"
+        return response
+
+    def close(self) -> None:
+        """End the thread and close the bag."""
+        self._thread.join()
+        self._bag.close()
+
+    # --- the thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._wait_for_subscribers()
+            while not self._stop.is_set():
+                self._play_once()
+                if not self.parameters["loop"]:
+                    break
+            self._wait_for_acknowledgement()
+            self.get_logger().info(f"played {self.published} messages")
+            self._stop.set()
+        except TraceVLMError as error:
+            self.get_logger().error(str(error))
+            self._stop.fail()
+
+    def _wait_for_subscribers(self) -> None:
+        wanted = _names(self.parameters["wait_for"])
+        if unknown := sorted(wanted - self._publishers.keys()):
+            raise InputError(f"wait_for names {unknown[0]}, which is not played")
+        limit_s = time.monotonic() + self.parameters["wait_s"]
+        while not self._is_heard(wanted) and time.monotonic() < limit_s:
+            if self._stop.wait(0.02):
+                return
+        if not self._is_heard(wanted):
+            silent = [
+                name for name, p in self._publishers.items() if not p.get_subscription_count()
+            ]
+            self.get_logger().warning(
+                f"after {self.parameters['wait_s']:.0f} s nobody listens to {', '.join(silent)}; "
+                "playing all the same"
+            )
+
+    def _is_heard(self, wanted: set[str]) -> bool:
+        counts = {name: p.get_subscription_count() for name, p in self._publishers.items()}
+        return all(counts[name] for name in wanted) if wanted else any(counts.values())
+
+    def _play_once(self) -> None:
+        start_ns = self._bag.start_ns + int(self.parameters["start_s"] * 1e9)
+        duration_ns = int(self.parameters["duration_s"] * 1e9)
+        stop_ns = start_ns + duration_ns if duration_ns else None
+        self._pace.begin(start_ns)
+        for record in self._bag.records(self._publishers, start_ns, stop_ns):
+            if not self._wait_until(record.log_ns):
+                return
+            self._publish(record)
+
+    def _wait_until(self, bag_ns: int) -> bool:
+        """Wait, ticking /clock, until ``bag_ns`` is due; False when the process is to end."""
+        clock_hz = self.parameters["clock_hz"]
+        while True:
+            now_ns = self._pace.now_ns(self.parameters["rate"])
+            due_s = self._pace.seconds_until(bag_ns)
+            if self._clock is not None and self._pace.tick_is_due(clock_hz):
+                self._clock.publish(Clock(clock=convert.time_of(min(now_ns, bag_ns))))
+            if due_s <= 0:
+                return not self._stop.is_set()
+            pause_s = (
+                due_s if self._clock is None else min(due_s, self._pace.until_tick_s(clock_hz))
+            )
+            if self._stop.wait(min(pause_s, 0.1)):
+                return False
+
+    def _publish(self, record: BagRecord) -> None:
+        if record.msgtype != self._types[record.topic]:
+            return
+        self._publishers[record.topic].publish(bytes(record.raw))
+        self.published += 1
+        if self.published % _ACKNOWLEDGE_EVERY == 0:
+            self._wait_for_acknowledgement()
+
+    def _wait_for_acknowledgement(self) -> None:
+        for publisher in self._publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S))
+
+
+def _names(listed: str) -> set[str]:
+    return {name.strip() for name in listed.split(",") if name.strip()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_node(Player, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

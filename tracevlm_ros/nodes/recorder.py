@@ -1,0 +1,163 @@
+"""Record topics into a bag: raw bytes as they come, never decoded, closed cleanly at the end.
+
+Topics are found as they appear. QoS follows the publishers: reliable and latched where all of
+them are. Log times are of the node's clock, so with use_sim_time they are bag time.
+"""
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from tracevlm_ros.core.errors import InputError, TraceVLMError
+from tracevlm_ros.ingest.bag_writer import BagWriter
+from tracevlm_ros.nodes import qos
+from tracevlm_ros.nodes.params import NodeParameters, load_schema
+from tracevlm_ros.nodes.player import ros_class
+from tracevlm_ros.nodes.spin import StopRequest, run_node
+
+SCHEMA = Path(__file__).with_name("recorder.yaml")
+_LOOK_S = 0.1
+_HIDDEN = ("/rosout", "/parameter_events")
+
+
+class _Item(NamedTuple):
+    topic: str
+    msgtype: str
+    log_ns: int
+    raw: bytes
+
+
+class Recorder(Node):  # type: ignore[misc]
+    """Writes in a thread of its own, so that a slow disk does not hold up taking messages."""
+
+    def __init__(self, stop: StopRequest, **node_options: Any) -> None:
+        super().__init__("recorder", **node_options)
+        self._stop = stop
+        self.parameters = NodeParameters(self, load_schema(SCHEMA))
+        if not self.parameters["bag"]:
+            raise InputError("the parameter 'bag' is empty; name the folder of the new bag")
+        self._wanted = {
+            self.resolve_topic_name(name.strip())
+            for name in self.parameters["topics"].split(",")
+            if name.strip()
+        }
+        self._writer = BagWriter(self.parameters["bag"], self.parameters["storage"])
+        self._items: deque[_Item] = deque()
+        self._waiting_bytes = 0
+        self._changed = threading.Condition()
+        self._file = threading.Lock()
+        self._is_closing = False
+        self._refused: set[str] = set()
+        self._topics: dict[str, Any] = {}
+        self.written = 0
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._write_all, name="writer", daemon=True)
+        self._thread.start()
+        self._look()
+        self.create_timer(_LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    # --- finding topics ----------------------------------------------------------------------
+
+    def _look(self) -> None:
+        for topic, types in self.get_topic_names_and_types():
+            is_wanted = topic in self._wanted if self._wanted else topic not in _HIDDEN
+            if is_wanted and topic not in self._topics and topic not in self._refused:
+                self._subscribe(topic, types)
+
+    def _subscribe(self, topic: str, types: Sequence[str]) -> None:
+        infos = self.get_publishers_info_by_topic(topic)
+        if not infos:
+            return
+        try:
+            if len(types) > 1:
+                raise InputError(f"it has {len(types)} types at once: {', '.join(types)}")
+            msg_type = ros_class(types[0])
+            profile = _follow([info.qos_profile for info in infos], self.parameters["depth"])
+            with self._file:
+                self._writer.add_topic(
+                    topic,
+                    types[0],
+                    reliable=profile.reliability == ReliabilityPolicy.RELIABLE,
+                    latched=profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+                )
+        except InputError as error:
+            self._refused.add(topic)
+            self.get_logger().warning(f"topic {topic} is not recorded: {error}")
+            return
+        self._topics[topic] = self.create_subscription(
+            msg_type, topic, self._callback(topic, types[0]), profile, raw=True
+        )
+        self.get_logger().info(f"recording {topic} ({types[0]})")
+
+    def _callback(self, topic: str, msgtype: str) -> Callable[[bytes], None]:
+        limit = self.parameters["max_waiting_mb"] * 1_000_000
+
+        def take(raw: bytes) -> None:
+            item = _Item(topic, msgtype, int(self.get_clock().now().nanoseconds), raw)
+            with self._changed:
+                if self._waiting_bytes + len(raw) > limit:
+                    self.dropped += 1
+                    return
+                self._items.append(item)
+                self._waiting_bytes += len(raw)
+                self._changed.notify()
+
+        return take
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def _write_all(self) -> None:
+        try:
+            while (item := self._next()) is not None:
+                with self._file:
+                    self._writer.write_raw(item.topic, item.msgtype, item.log_ns, item.raw)
+                self.written += 1
+        except (TraceVLMError, OSError) as error:
+            self.get_logger().error(f"recording ends: {error}")
+            self._stop.fail()
+
+    def _next(self) -> _Item | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._is_closing)
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._waiting_bytes -= len(item.raw)
+            return item
+
+    def close(self) -> None:
+        """Write what waits, then the index."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join()
+        self._writer.close()
+        text = f"recorded {self.written} messages of {len(self._topics)} topics"
+        if self.dropped:
+            self.get_logger().warning(f"{text}; dropped {self.dropped}: the disk was too slow")
+        else:
+            self.get_logger().info(text)
+
+
+def _follow(offered: Sequence[QoSProfile], depth: int) -> QoSProfile:
+    """What every publisher can give: reliable only if all are, latched only if all are."""
+    if any(profile.reliability != ReliabilityPolicy.RELIABLE for profile in offered):
+        return qos.sensor(depth)
+    if all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in offered):
+        return qos.latched(depth)
+    return qos.reliable(depth)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_node(Recorder, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
