@@ -15,10 +15,11 @@ and ``region`` belong to the frame nearest to its middle. The JSON has the field
 ``text``, ``start_ns``, ``end_ns``, ``frame_ns``, ``region_xywh_px``.
 """
 
+import heapq
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +47,7 @@ _FIELD_OF_VIEW_RAD = 1.05
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SyntheticBagConfig:
-    """``standard_types`` writes only message types of ROS 2 itself, for tools without tracevlm_msgs.
+    """``standard_types`` writes types of ROS 2 itself only, for tools without tracevlm_msgs.
 
     ``camera_delay_ms`` is the mean delay of a frame, ``camera_jitter_ms`` its sigma.
     """
@@ -127,10 +128,15 @@ def _in_log_order(
     on_frame: Callable[[int, int], None] | None,
 ) -> Iterator[_Timed]:
     """All messages by log time; frames are drawn one at a time as their turn comes."""
-    waiting = [
-        _Timed(arrival.arrival_ns, GAZE_TOPIC, _gaze_message(arrival, config.standard_types))
-        for arrival in truth.arrivals
-    ]
+    waiting: list[tuple[int, int, _Timed]] = []
+    order = itertools.count()
+
+    def wait(timed: _Timed) -> None:
+        heapq.heappush(waiting, (timed.log_ns, next(order), timed))
+
+    for arrival in truth.arrivals:
+        message = _gaze_message(arrival, config.standard_types)
+        wait(_Timed(arrival.arrival_ns, GAZE_TOPIC, message))
     captions_at: dict[int, list[int]] = {}
     for number, visit in enumerate(truth.visits):
         captions_at.setdefault(_middle_frame(clip, visit), []).append(number)
@@ -138,15 +144,15 @@ def _in_log_order(
         frame = clip.frame_at(index)
         delay_ms = max(1.0, config.camera_delay_ms + config.camera_jitter_ms * rng.normal())
         arrived = frame.stamp_ns + round(delay_ms * 1e6)
-        waiting.extend(_frame_messages(clip, frame, arrived, config))
+        for timed in _frame_messages(clip, frame, arrived, config):
+            wait(timed)
         for number in captions_at.get(index, []):
             visit = truth.visits[number]
             caption = _caption_message(frame, visit, texts[number], config.standard_types)
-            waiting.append(_Timed(visit.end_ns, CAPTIONS_TOPIC, caption))
-        waiting.sort(key=itemgetter(0))
+            wait(_Timed(visit.end_ns, CAPTIONS_TOPIC, caption))
         ready = frame.stamp_ns if index + 1 < clip.config.frame_count else 2**63
-        while waiting and waiting[0].log_ns < ready:
-            yield waiting.pop(0)
+        while waiting and waiting[0][0] < ready:
+            yield heapq.heappop(waiting)[2]
         if on_frame is not None:
             on_frame(index + 1, clip.config.frame_count)
 
@@ -154,19 +160,17 @@ def _in_log_order(
 def _frame_messages(
     clip: Clip, frame: ClipFrame, arrived_ns: int, config: SyntheticBagConfig
 ) -> list[_Timed]:
-    jpeg = _encoded(
-        ".jpg", frame.image_rgb[:, :, ::-1], cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality
-    )
+    bgr = frame.image_rgb[:, :, ::-1]
+    jpeg = _encoded(".jpg", bgr, cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality)
     png = _encoded(".png", frame.labels, cv2.IMWRITE_PNG_COMPRESSION, 9)
     compressed = message_class("sensor_msgs/msg/CompressedImage")
     header = _header(frame.stamp_ns)
     info = _camera_info(header, clip.config.size_hw)
+    labels = compressed(header, "mono8; png compressed", png)
     return [
         _Timed(arrived_ns, IMAGE_TOPIC, compressed(header, "rgb8; jpeg compressed bgr8", jpeg)),
         _Timed(arrived_ns + 100_000, INFO_TOPIC, info),
-        _Timed(
-            arrived_ns + 200_000, MASKS_TOPIC, compressed(header, "mono8; png compressed ", png)
-        ),
+        _Timed(arrived_ns + 200_000, MASKS_TOPIC, labels),
     ]
 
 
