@@ -122,7 +122,8 @@ def _grid(length: int) -> FloatArray:
 def _bells(places: FloatArray, centres: FloatArray, sigma: float) -> NDArray[np.float32]:
     """(places, centres) Gaussians; their tails end at e^-20, before denormals make them slow."""
     away = ((places[:, None] - centres[None, :]) / sigma).astype(np.float32)
-    return np.exp(np.maximum(np.float32(-0.5) * away * away, np.float32(-20.0)))
+    bells = np.exp(np.maximum(np.float32(-0.5) * away * away, np.float32(-20.0)))
+    return np.asarray(bells, np.float32)
 
 
 def _enlarge(coarse: NDArray[np.float32], size_hw: tuple[int, int]) -> Image:
@@ -135,5 +136,5 @@ def _enlarge_columns(cells: NDArray[np.float32], length: int) -> NDArray[np.floa
     """(N, cells) -> (N, length): every pixel lies between the cell to its left and the next."""
     following = np.concatenate([cells[:, 1:], cells[:, -1:]], axis=1)
     share = np.arange(GRID_PX, dtype=np.float32) / GRID_PX
-    fine: NDArray[np.float32] = cells[:, :, None] + (following - cells)[:, :, None] * share
-    return fine.reshape(len(cells), -1)[:, :length]
+    fine = cells[:, :, None] + (following - cells)[:, :, None] * share
+    return np.asarray(fine, np.float32).reshape(len(cells), -1)[:, :length]

@@ -51,7 +51,9 @@ class TraceSegmenter:
         self._usable_ns = 0
         self._is_pointer = config.source == "pointer"
         self._strokes = StrokeDetector(config)
-        self._fixations: Detector = DispersionDetector(config, self._noise)
+        kind = VelocityDetector if config.detector == "velocity" else DispersionDetector
+        self._fixations: Detector = kind(config, self._noise)
+        self._since_rated = RATE_HISTORY // 2
         self._trace: _OpenTrace | None = None
         self._last_id = 0
         self._set_scale(config.image_size_hw, config.focal_px)
@@ -78,14 +80,12 @@ class TraceSegmenter:
             self._drops[reason] += 1
             return events
         events += self._switch_source(sample)
-        if self._usable_ns and sample.stamp_ns - self._usable_ns <= self._max_gap_ns:
-            self._intervals.append(sample.stamp_ns - self._usable_ns)
+        if not self._is_pointer:
+            events += self._measure_rate(sample)
+            self._noise.add(sample.x_px / self._px_per_deg, sample.y_px / self._px_per_deg)
         self._usable_ns = sample.stamp_ns
         self._pen = sample.pen
-        x_deg, y_deg = sample.x_px / self._px_per_deg, sample.y_px / self._px_per_deg
-        if not self._is_pointer:
-            self._noise.add(x_deg, y_deg)
-        return events + self._follow(self._detector.push(sample, x_deg, y_deg))
+        return events + self._follow(self._detect(sample))
 
     def advance(self, stamp_ns: int) -> list[TraceEvent]:
         """Time has come to ``stamp_ns``: fixations end by silence, traces by longer silence."""
@@ -112,6 +112,7 @@ class TraceSegmenter:
         events = self.finish()
         self._stamp_ns = self._usable_ns = 0
         self._intervals.clear()
+        self._since_rated = RATE_HISTORY // 2
         return events
 
     @property
@@ -155,7 +156,6 @@ class TraceSegmenter:
         self._noise.interrupt()
         if self._trace is not None:
             self._trace.interrupt()
-        self._choose_detector()
         return events
 
     def _silence_limit_ns(self) -> int:
@@ -164,16 +164,29 @@ class TraceSegmenter:
             return self._max_gap_ns
         return self._hold_ns if self._pen is PenState.DOWN else self._pause_ns
 
-    def _choose_detector(self) -> None:
-        """By rate, only while nothing is held; the rate is measured, never configured."""
-        wanted = self._config.detector
-        if wanted == "auto":
-            known = len(self._intervals) >= RATE_HISTORY // 2
-            rate_hz = NS_PER_S / median(self._intervals) if known else 0.0
-            wanted = "velocity" if rate_hz > self._config.velocity_above_hz else "dispersion"
-        kind = VelocityDetector if wanted == "velocity" else DispersionDetector
-        if not isinstance(self._fixations, kind):
-            self._fixations = kind(self._config, self._noise)
+    def _measure_rate(self, sample: GazeSample) -> list[TraceEvent]:
+        """Change to the detector that suits the measured rate; what the old one held goes along."""
+        if self._usable_ns:
+            self._intervals.append(sample.stamp_ns - self._usable_ns)
+            self._since_rated += 1
+        if self._config.detector != "auto" or self._since_rated < RATE_HISTORY:
+            return []
+        self._since_rated = 0
+        rate_hz = NS_PER_S / median(self._intervals)
+        kind = VelocityDetector if rate_hz > self._config.velocity_above_hz else DispersionDetector
+        if isinstance(self._fixations, kind):
+            return []
+        held = self._fixations.interrupt()
+        self._fixations = kind(self._config, self._noise)
+        if self._trace is not None:
+            self._trace.label = 0
+        return self._follow(
+            decided for labelled in held for decided in self._detect(labelled.sample)
+        )
+
+    def _detect(self, sample: GazeSample) -> list[Labelled]:
+        x_deg, y_deg = sample.x_px / self._px_per_deg, sample.y_px / self._px_per_deg
+        return self._detector.push(sample, x_deg, y_deg)
 
     def _follow(self, decided: Iterable[Labelled]) -> list[TraceEvent]:
         events: list[TraceEvent] = []
