@@ -111,7 +111,7 @@ def detect(gaze: SimulatedGaze, config: TraceConfig) -> list[Detected]:
 def score(gaze: SimulatedGaze, found: list[Detected], rate_hz: float, noise_deg: float) -> Scores:
     """Match detected with true fixations and summarise."""
     period_ns = round(1e9 / rate_hz)
-    pairs = []
+    pairs: list[tuple[float, float]] = []
     for start_ns, end_ns in gaze.fixations_ns:
         for one in found:
             shared = min(end_ns, one.end_ns + period_ns) - max(start_ns, one.start_ns)

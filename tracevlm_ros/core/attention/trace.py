@@ -11,7 +11,15 @@ from tracevlm_ros.core.attention.words import word_weight
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.settings import require_choice, require_range
 from tracevlm_ros.core.simplify import IncrementalSimplifier
-from tracevlm_ros.core.types import FloatArray, GazeSample, IntArray, Keypoints, PenState, Word
+from tracevlm_ros.core.types import (
+    BoolArray,
+    FloatArray,
+    GazeSample,
+    IntArray,
+    Keypoints,
+    PenState,
+    Word,
+)
 
 REFERENCE_LONG_SIDE_PX = 640.0
 MAX_WORDS = 512
@@ -118,7 +126,12 @@ class Trace:
         return self._smooth[-1]
 
     @property
-    def pen_up(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def newest_xy_px(self) -> tuple[float, float]:
+        """The newest point as the geometry has it: smoothed for gaze. There must be one."""
+        return self._smooth[-1]
+
+    @property
+    def pen_up(self) -> BoolArray:
         """(N,) true where the pen was up or gaze was lost before the point."""
         return np.array(self._pen_up, np.bool_)
 
