@@ -37,7 +37,7 @@ class ClockConfig:
     def __post_init__(self) -> None:
         require_range("bucket_s", self.bucket_s, 0.01, 3600)
         require_range("max_buckets", self.max_buckets, 4, 10_000)
-        require_range("drift_after_s", self.drift_after_s, 0, 86_400)
+        require_range("drift_after_s", self.drift_after_s, 0, self.bucket_s * self.max_buckets)
         require_range("max_drift_ppm", self.max_drift_ppm, 0, 10_000)
         require_range("jump_ms", self.jump_ms, 1, 3_600_000)
         require_range("jump_confirm_s", self.jump_confirm_s, 0, 3600)

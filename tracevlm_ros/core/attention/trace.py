@@ -126,11 +126,6 @@ class Trace:
         return self._smooth[-1]
 
     @property
-    def newest_xy_px(self) -> tuple[float, float]:
-        """The newest point as the geometry has it: smoothed for gaze. There must be one."""
-        return self._smooth[-1]
-
-    @property
     def pen_up(self) -> BoolArray:
         """(N,) true where the pen was up or gaze was lost before the point."""
         return np.array(self._pen_up, np.bool_)
