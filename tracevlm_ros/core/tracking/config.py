@@ -27,7 +27,8 @@ class TrackingConfig:
     ``cut_share``: a frame where fewer background features agree *and* the picture looks different
     (thumbnail correlation under ``cut_correlation``) is a cut. ``black_level``: largest spread of
     grey levels of a frame that shows nothing. ``redetect_score``: correlation from which a place
-    is tried when a lost trace is looked for.
+    is tried when a lost trace is looked for. ``followed_points``: while all traces together follow
+    fewer, up to ``helpers_per_trace`` raw points of each are followed beside its keypoints.
     """
 
     work_long_side: int = 640
@@ -51,6 +52,8 @@ class TrackingConfig:
     cut_correlation: float = 0.6
     black_level: float = 3.0
     redetect_score: float = 0.7
+    followed_points: int = 100
+    helpers_per_trace: int = 24
 
     def __post_init__(self) -> None:
         require_range("tracking.work_long_side", self.work_long_side, 64, 8192)
@@ -66,6 +69,8 @@ class TrackingConfig:
             require_range(f"tracking.{name}", side, 5, 63)
             if side % 2 == 0:
                 raise ConfigError(f"tracking.{name} is {side}; take an odd number of pixels")
+        require_range("tracking.followed_points", self.followed_points, 0, 100_000)
+        require_range("tracking.helpers_per_trace", self.helpers_per_trace, 0, 1000)
         for name in ("refresh_after", "adopt_after", "lost_after"):
             require_range(f"tracking.{name}", getattr(self, name), 1, 10_000)
         for name in (

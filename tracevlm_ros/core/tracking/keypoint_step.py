@@ -1,13 +1,11 @@
 """One frame's step for the keypoints of all traces together: follow, compare, gate, carry."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from tracevlm_ros.core.tracking.bounds import finite_rows, within
 from tracevlm_ros.core.tracking.config import TrackingConfig
-from tracevlm_ros.core.tracking.flow import follow
 from tracevlm_ros.core.tracking.local_motion import LocalMotion, fit_local_motion, no_motion
 from tracevlm_ros.core.tracking.motion import (
     FrameMotion,
@@ -17,24 +15,14 @@ from tracevlm_ros.core.tracking.motion import (
 )
 from tracevlm_ros.core.tracking.patches import PatchStore
 from tracevlm_ros.core.tracking.pictures import Pictures
+from tracevlm_ros.core.tracking.sighting import Followed, Sightings, sight
 from tracevlm_ros.core.tracking.trace_points import TracePoints
 from tracevlm_ros.core.types import BoolArray, FloatArray, IntArray
 
 _VELOCITY_KEPT = 0.8
+_SLACK = 0.2
 _MIN_RIGID = 6
 _RIGID_SHARE = 0.7
-
-
-class Sightings(NamedTuple):
-    """What the picture says of M followed keypoints, before any model.
-
-    ``xy`` (M, 2) pixels of the new frame, ``score`` (M,) correlation with the first sight there,
-    ``seen`` (M,) whether it can be believed.
-    """
-
-    xy: FloatArray
-    score: FloatArray
-    seen: BoolArray
 
 
 class KeypointStep:
@@ -52,64 +40,21 @@ class KeypointStep:
             return
         predicted = [_carry(trace, motion) for trace in traces]
         chosen = [self._patches.followed(trace.slot, trace.keypoints) for trace in traces]
-        slots = np.concatenate([t.slot[c] for t, c in zip(traces, chosen, strict=True)])
-        start = np.concatenate([t.xy[c] for t, c in zip(traces, chosen, strict=True)])
-        guess = np.concatenate(
-            [p[c] + t.velocity for t, p, c in zip(traces, predicted, chosen, strict=True)]
+        each = list(zip(traces, predicted, chosen, strict=True))
+        followed = Followed(
+            np.concatenate([trace.slot[points] for trace, _, points in each]),
+            np.concatenate([trace.xy[points] for trace, _, points in each]),
+            np.concatenate([where[points] + trace.velocity for trace, where, points in each]),
+            np.concatenate([np.full(len(points), not trace.lost) for trace, _, points in each]),
         )
-        alive = np.concatenate(
-            [np.full(len(c), not t.lost) for t, c in zip(traces, chosen, strict=True)]
-        )
-        self._patches.deform(slots, _usable_jacobians(motion, start))
-        sightings = self._sight(before, now, slots, start, guess, alive)
+        self._patches.deform(followed.slots, _usable_jacobians(motion, followed.start))
+        sightings = sight(followed, self._patches, before, now, self._config)
         first = 0
-        for trace, where, points in zip(traces, predicted, chosen, strict=True):
-            part = slice(first, first + len(points))
-            own = Sightings(sightings.xy[part], sightings.score[part], sightings.seen[part])
+        for trace, where, points in each:
+            own = sightings.part(slice(first, first + len(points)))
             trace.since = motion.homography @ trace.since
             self._settle(trace, where, points, own, now, motion)
             first += len(points)
-
-    def _sight(
-        self,
-        before: Pictures,
-        now: Pictures,
-        slots: IntArray,
-        start: FloatArray,
-        guess: FloatArray,
-        alive: BoolArray,
-    ) -> Sightings:
-        """Follow, then compare with the first sight; check the way back where that fails.
-
-        Keypoints of lost traces (``alive`` false) are only looked for at ``guess``.
-        """
-        config = self._config
-        unit = 1.0 / float(now.scale.mean())
-        xy = guess.copy()
-        begin, aim = before.to_work(start[alive]), now.to_work(guess[alive])
-        flow = follow(
-            before.work, now.work, begin, aim, window_px=config.window_px, levels=config.levels
-        )
-        found = np.ones(len(slots), dtype=bool)
-        found[alive] = flow.found
-        xy[alive] = np.where(flow.found[:, None], now.to_full(flow.xy), guess[alive])
-        aligned = self._patches.align(now.grey, slots, xy, 1.5 * unit)
-        inside = within(aligned.xy, now.grey.shape)
-        seen = (aligned.score >= config.match_score) & inside
-        similar = aligned.score >= config.doubt_score
-        unsure = np.flatnonzero(~seen & similar & alive & found & inside)
-        if len(unsure):
-            back = follow(
-                now.work,
-                before.work,
-                now.to_work(xy[unsure]),
-                None,
-                window_px=config.window_px,
-                levels=config.levels,
-            )
-            gap = np.linalg.norm(back.xy - before.to_work(start[unsure]), axis=1)
-            seen[unsure] = back.found & (gap < config.round_trip_px)
-        return Sightings(aligned.xy, aligned.score, seen)
 
     def _settle(
         self,
@@ -124,13 +69,9 @@ class KeypointStep:
         config = self._config
         gate = config.gate_px / float(now.scale.mean())
         expected = predicted[points]
-        local, agree = no_motion(), np.zeros(len(points), dtype=bool)
-        if sightings.seen.any():
-            voters = np.flatnonzero(sightings.seen)
-            local, agreeing = fit_local_motion(expected[voters], sightings.xy[voters], gate)
-            agree[voters[agreeing]] = True
-        near_scene = np.linalg.norm(sightings.xy - expected, axis=1) < gate
-        tracked = sightings.seen & (agree | (near_scene & motion.ok))
+        local, agree = _vote(expected, sightings, gate)
+        original = trace.original[points]
+        tracked = (sightings.matched & (agree | original)) | (sightings.alike & agree)
         xy, score = sightings.xy.copy(), sightings.score.copy()
         trace.velocity = local.shift if local.support else _VELOCITY_KEPT * trace.velocity
         carried = self._carried(trace, predicted, points[tracked], xy[tracked], local, gate)
@@ -231,6 +172,7 @@ class KeypointStep:
         if len(old):
             self._patches.release(trace.slot[old])
             trace.slot[old] = self._patches.capture(now.grey, trace.xy[old])
+            trace.original[old] = False
             trace.doubtful[old] = 0
             trace.unseen[old] = 0
 
@@ -245,3 +187,18 @@ def _usable_jacobians(motion: FrameMotion, points: FloatArray) -> FloatArray:
     broken = ~np.isfinite(jacobians).all(axis=(1, 2))
     jacobians[broken] = np.eye(2)
     return jacobians
+
+
+def _vote(expected: FloatArray, sightings: Sightings, gate: float) -> tuple[LocalMotion, BoolArray]:
+    """The motion that most keypoints share, by the best evidence that at least one of them has."""
+    agree = np.zeros(len(expected), dtype=bool)
+    for evidence in (sightings.alike, sightings.consistent):
+        voters = np.flatnonzero(evidence)
+        if len(voters):
+            moved = sightings.xy[voters] - expected[voters]
+            slack = _SLACK * float(np.linalg.norm(np.median(moved, axis=0)))
+            local, agreeing = fit_local_motion(expected[voters], sightings.xy[voters], gate + slack)
+            agree[voters[agreeing]] = True
+            if local.support:
+                return local, agree
+    return no_motion(), agree

@@ -41,13 +41,15 @@ def fit_local_motion(
     found. The start is the displacement that most keypoints share; an affine map is fitted to
     those that agree; ``stiffness`` points' worth of no deformation hold its linear part back. Fewer
     than two
-    agreeing keypoints of several are no motion.
+    agreeing keypoints of several are no motion, nor are any that are not finite.
     """
     count = len(predicted)
     nobody = np.zeros(count, dtype=bool)
     if count == 0:
         return no_motion(), nobody
     displacement = measured - predicted
+    if not np.isfinite(displacement).all():
+        return no_motion(), nobody
     apart = np.linalg.norm(displacement[:, None] - displacement[None], axis=2)
     loose = apart < 2 * gate_px
     agree = loose[int(loose.sum(axis=1).argmax())]
@@ -56,10 +58,10 @@ def fit_local_motion(
         motion = _least_squares(predicted[agree], displacement[agree], stiffness)
         error = np.linalg.norm(motion.displacement(predicted) - displacement, axis=1)
         closer = error < gate_px
-        if not closer.any() or (closer == agree).all():
-            agree = closer
-            break
+        unchanged = bool((closer == agree).all())
         agree = closer
+        if unchanged or not closer.any():
+            break
     if agree.sum() < min(2, count):
         return no_motion(), nobody
     return motion._replace(support=int(agree.sum())), agree

@@ -194,3 +194,14 @@ def _unit(pixels: Floats32) -> tuple[Floats32, Floats32]:
     centred = pixels - pixels.mean(axis=1, keepdims=True)
     norm = np.sqrt((centred * centred).sum(axis=1))
     return centred / np.maximum(norm, 1e-3)[:, None], norm
+
+
+def likeness(
+    one: Image, points_one: FloatArray, two: Image, points_two: FloatArray, side_px: int
+) -> FloatArray:
+    """Correlation (M,) of upright patches at ``points_one`` of ``one`` and the same of ``two``."""
+    radius = side_px // 2
+    row, column = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    lattice = np.stack([column.ravel(), row.ravel()])[:, None].astype(np.float32)
+    seen = _unit(_sample(one, points_one, lattice))[0] * _unit(_sample(two, points_two, lattice))[0]
+    return seen.sum(axis=1).astype(np.float64)

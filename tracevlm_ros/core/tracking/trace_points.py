@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from tracevlm_ros.core.tracking.bounds import finite_rows
 from tracevlm_ros.core.tracking.motion import PointStatus, apply_homography
-from tracevlm_ros.core.types import FloatArray, IntArray
+from tracevlm_ros.core.types import BoolArray, FloatArray, IntArray
 
 NO_PATCH = -1
 
@@ -13,7 +13,7 @@ NO_PATCH = -1
 class TracePoints:
     """Arrays over the N raw points; only the tracker writes to them.
 
-    ``slot``: patch of a keypoint, NO_PATCH before it was seen inside the image. ``unseen``: frames since the point was last TRACKED. ``doubtful``:
+    ``keypoints``: the raw points that are followed, helpers included. ``slot``: their patch, NO_PATCH before it was seen inside the image. ``unseen``: frames since the point was last TRACKED. ``doubtful``:
     frames in a row in which it looked only roughly as at first. ``home`` (N, 2): the points in the
     trace's reference frame; ``since`` (3, 3): homography of the scene from there to this frame.
     """
@@ -22,6 +22,7 @@ class TracePoints:
         self.xy: FloatArray = np.empty((0, 2))
         self.status: NDArray[np.int8] = np.empty(0, dtype=np.int8)
         self.slot: IntArray = np.empty(0, dtype=np.int64)
+        self.original: BoolArray = np.empty(0, dtype=bool)
         self.unseen: IntArray = np.empty(0, dtype=np.int64)
         self.doubtful: IntArray = np.empty(0, dtype=np.int64)
         self.keypoints: IntArray = np.empty(0, dtype=np.int64)
@@ -44,17 +45,26 @@ class TracePoints:
         fresh = np.where(finite, PointStatus.TRACKED, PointStatus.LOST).astype(np.int8)
         self.status = np.concatenate([self.status, fresh])
         self.slot = np.concatenate([self.slot, np.full(count, NO_PATCH, dtype=np.int64)])
+        self.original = np.concatenate([self.original, np.ones(count, dtype=bool)])
         zeros = np.zeros(count, dtype=np.int64)
         self.unseen = np.concatenate([self.unseen, zeros])
         self.doubtful = np.concatenate([self.doubtful, zeros])
         return int(count - finite.sum())
 
-    def choose(self, indices: IntArray) -> IntArray:
-        """Make ``indices`` the keypoints; returns the patch slots that are no longer needed."""
-        gone = np.setdiff1d(self.keypoints, indices)
+    def choose(self, indices: IntArray, helpers: int) -> IntArray:
+        """Follow ``indices`` and up to ``helpers`` raw points spread evenly over the trace.
+
+        Returns the patch slots that are no longer needed. The spacing of the helpers is a power
+        of two, so that a growing trace keeps most of them.
+        """
+        wanted = indices
+        if helpers > 0 and len(self.xy):
+            spacing = 1 << max(0, (len(self.xy) - 1) // helpers).bit_length()
+            wanted = np.union1d(indices, np.arange(0, len(self.xy), spacing))
+        gone = np.setdiff1d(self.keypoints, wanted)
         slots = self.slot[gone]
         self.slot[gone] = NO_PATCH
-        self.keypoints = indices
+        self.keypoints = wanted
         return slots[slots >= 0]
 
     def settle_here(self) -> None:

@@ -93,7 +93,11 @@ class TraceTracker:
         self.drops["point_not_finite"] += trace.append(points)
 
     def set_keypoints(self, trace_id: int, indices: ArrayLike) -> None:
-        """Say which raw points are followed; replaces the former choice. Order does not matter."""
+        """Say which raw points are followed; replaces the former choice. Order does not matter.
+
+        Some other raw points are followed with them while all traces together follow fewer than
+        ``followed_points``: few keypoints alone do not tell how their object moves.
+        """
         trace = self._trace(trace_id)
         chosen = np.unique(np.asarray(indices, dtype=np.int64).reshape(-1))
         if len(chosen) and not 0 <= chosen[0] <= chosen[-1] < len(trace):
@@ -101,7 +105,10 @@ class TraceTracker:
                 f"trace {trace_id}: keypoint {chosen[0] if chosen[0] < 0 else chosen[-1]} of "
                 f"{len(trace)} raw points; extend the trace first"
             )
-        self._patches.release(trace.choose(chosen))
+        others = sum(len(known.keypoints) for known in self._traces.values() if known is not trace)
+        spare = self.config.followed_points - others - len(chosen)
+        helpers = max(0, min(spare, self.config.helpers_per_trace))
+        self._patches.release(trace.choose(chosen, helpers))
 
     def positions(self, trace_id: int) -> FloatArray:
         """All raw points (N, 2) in pixels of the current frame; a copy. They may lie outside."""
