@@ -1,0 +1,1 @@
+"""One metric a file; pure functions of arrays and words, golden-tested where a reference exists."""
