@@ -27,9 +27,8 @@ from tracevlm_ros.nodes.spin import StopRequest, run_node
 SCHEMA = Path(__file__).with_name("player.yaml")
 _LATCHED = ("/tf_static", "/robot_description")
 _ACKNOWLEDGE_S = 5.0
-_ACKNOWLEDGE_EVERY = 16
-"""Messages between waits for acknowledgement: fewer than ``depth``, so a reliable subscriber that
-falls behind slows the player down and loses nothing."""
+"""Longest wait at the end for reliable subscribers. Fast DDS asks them every 3 s, so this is no way
+to throttle while playing: the pace of the bag and ``depth`` are."""
 
 
 def ros_class(msgtype: str) -> Any:
@@ -51,10 +50,10 @@ class Player(Node):  # type: ignore[misc]
         self._bag = BagReader(self.parameters["bag"])
         if self._bag.damage:
             self.get_logger().warning(self._bag.damage)
-        self._publishers: dict[str, Any] = {}
+        self._voices: dict[str, Any] = {}
         self._types: dict[str, str] = {}
         self._add_publishers()
-        self._clock = (
+        self._ticker = (
             self.create_publisher(Clock, "/clock", qos.reliable(10))
             if self.parameters["clock_hz"] > 0
             else None
@@ -82,11 +81,11 @@ class Player(Node):  # type: ignore[misc]
                 continue
             depth = self.parameters["depth"]
             profile = qos.latched(depth) if topic.name in _LATCHED else qos.reliable(depth)
-            self._publishers[topic.name] = self.create_publisher(
+            self._voices[topic.name] = self.create_publisher(
                 msg_type, topic.name, profile, qos_overriding_options=qos.overridable()
             )
             self._types[topic.name] = topic.msgtype
-        if not self._publishers:
+        if not self._voices:
             raise InputError(f"bag {self._bag.path} has no topic whose type is installed")
 
     def _on_pause(self, request: Any, response: Any) -> Any:
@@ -118,7 +117,7 @@ class Player(Node):  # type: ignore[misc]
 
     def _wait_for_subscribers(self) -> None:
         wanted = _names(self.parameters["wait_for"])
-        if unknown := sorted(wanted - self._publishers.keys()):
+        if unknown := sorted(wanted - self._voices.keys()):
             raise InputError(f"wait_for names {unknown[0]}, which is not played")
         limit_s = time.monotonic() + self.parameters["wait_s"]
         while not self._is_heard(wanted) and time.monotonic() < limit_s:
@@ -126,7 +125,7 @@ class Player(Node):  # type: ignore[misc]
                 return
         if not self._is_heard(wanted):
             silent = [
-                name for name, p in self._publishers.items() if not p.get_subscription_count()
+                name for name, p in self._voices.items() if not p.get_subscription_count()
             ]
             self.get_logger().warning(
                 f"after {self.parameters['wait_s']:.0f} s nobody listens to {', '.join(silent)}; "
@@ -134,7 +133,7 @@ class Player(Node):  # type: ignore[misc]
             )
 
     def _is_heard(self, wanted: set[str]) -> bool:
-        counts = {name: p.get_subscription_count() for name, p in self._publishers.items()}
+        counts = {name: p.get_subscription_count() for name, p in self._voices.items()}
         return all(counts[name] for name in wanted) if wanted else any(counts.values())
 
     def _play_once(self) -> None:
@@ -142,7 +141,7 @@ class Player(Node):  # type: ignore[misc]
         duration_ns = int(self.parameters["duration_s"] * 1e9)
         stop_ns = start_ns + duration_ns if duration_ns else None
         self._pace.begin(start_ns)
-        for record in self._bag.records(self._publishers, start_ns, stop_ns):
+        for record in self._bag.records(self._voices, start_ns, stop_ns):
             if not self._wait_until(record.log_ns):
                 return
             self._publish(record)
@@ -153,12 +152,12 @@ class Player(Node):  # type: ignore[misc]
         while True:
             now_ns = self._pace.now_ns(self.parameters["rate"])
             due_s = self._pace.seconds_until(bag_ns)
-            if self._clock is not None and self._pace.tick_is_due(clock_hz):
-                self._clock.publish(Clock(clock=convert.time_of(min(now_ns, bag_ns))))
+            if self._ticker is not None and self._pace.tick_is_due(clock_hz):
+                self._ticker.publish(Clock(clock=convert.time_of(min(now_ns, bag_ns))))
             if due_s <= 0:
                 return not self._stop.is_set()
             pause_s = (
-                due_s if self._clock is None else min(due_s, self._pace.until_tick_s(clock_hz))
+                due_s if self._ticker is None else min(due_s, self._pace.until_tick_s(clock_hz))
             )
             if self._stop.wait(min(pause_s, 0.1)):
                 return False
@@ -166,13 +165,11 @@ class Player(Node):  # type: ignore[misc]
     def _publish(self, record: BagRecord) -> None:
         if record.msgtype != self._types[record.topic]:
             return
-        self._publishers[record.topic].publish(bytes(record.raw))
+        self._voices[record.topic].publish(bytes(record.raw))
         self.published += 1
-        if self.published % _ACKNOWLEDGE_EVERY == 0:
-            self._wait_for_acknowledgement()
 
     def _wait_for_acknowledgement(self) -> None:
-        for publisher in self._publishers.values():
+        for publisher in self._voices.values():
             publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S))
 
 
