@@ -13,7 +13,9 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from tracevlm_ros.core.tokens import special_tokens
+from tracevlm_ros.core.errors import ConfigError
+from tracevlm_ros.core.prompt import PromptLayout
+from tracevlm_ros.core.tokens import as_continuation, special_tokens
 from tracevlm_ros.synthetic import vocabulary
 from training.data.categories import CATEGORIES
 
@@ -27,7 +29,7 @@ _TASK_WORDS = (
 
 
 def train_tokenizer(captions: Iterable[str], vocabulary_size: int = VOCABULARY) -> Tokenizer:
-    """Train on ``captions``; task words and category names weigh enough to become one token each."""
+    """Train on ``captions``; task words and category names weigh enough to be one token each."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -60,9 +62,23 @@ def load_tokenizer(path: Path = TOKENIZER_PATH) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
+def prompt_layout(tokenizer: Tokenizer, grid: int) -> PromptLayout:
+    """The prompt layout for ``grid`` x ``grid`` image tokens with this tokenizer's ids."""
+    return PromptLayout.from_ids(special_ids(tokenizer), (grid, grid))
+
+
+def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """Id of every special token; raises ConfigError when the tokenizer lacks one."""
+    found = {token: tokenizer.token_to_id(token) for token in special_tokens()}
+    missing = [token for token, index in found.items() if index is None]
+    if missing:
+        raise ConfigError(f"the tokenizer lacks '{missing[0]}'; rebuild it with training.tokenizer")
+    return {token: index for token, index in found.items() if index is not None}
+
+
 def encode_words(tokenizer: Tokenizer, text: str) -> list[int]:
     """Ids of ``text`` as it stands after other text: with a leading space, in lower case."""
-    return list(tokenizer.encode(f" {text.strip().lower()}", add_special_tokens=False).ids)
+    return list(tokenizer.encode(as_continuation(text), add_special_tokens=False).ids)
 
 
 def _captions(path: Path) -> list[str]:

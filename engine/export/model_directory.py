@@ -24,10 +24,11 @@ from engine.contract import (
 from engine.export.graphs import GRAPH_MODULES
 from engine.export.onnx_file import ExampleInputs, round_weights, write_onnx
 from tracevlm_ros.core.errors import EngineError
-from tracevlm_ros.core.tokens import SPECIAL, special_tokens
+from tracevlm_ros.core.tokens import SPECIAL
 from training.model.config import ModelConfig
 from training.model.tracevlm import TraceVLM
 from training.model.vision import IMAGE_MEAN, IMAGE_STD
+from training.tokenizer import special_ids
 
 
 class Limits(NamedTuple):
@@ -36,6 +37,9 @@ class Limits(NamedTuple):
     max_traces: int = 8
     max_prompt_tokens: int = 192
     max_new_tokens: int = 48
+
+
+DEFAULT_LIMITS = Limits()
 
 
 class Exported(NamedTuple):
@@ -49,7 +53,7 @@ def write_model_directory(
     directory: Path,
     model_id: str,
     provenance: Mapping[str, Any],
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
     say: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Write ``directory`` anew; nothing is left half written, since a finished copy replaces it.
@@ -67,7 +71,7 @@ def write_model_directory(
     with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
         draft = Path(scratch) / "model"
         draft.mkdir()
-        write_graphs(model, draft, limits, say)
+        write_graphs(model, draft, say)
         table = model.model.embed_tokens.weight.detach().numpy().astype(np.float32)
         np.save(draft / EMBEDDINGS_NAME, table)
         tokenizer.save(str(draft / TOKENIZER_NAME))
@@ -82,9 +86,8 @@ def write_model_directory(
     return Exported(directory, total)
 
 
-def write_graphs(
-    model: TraceVLM, directory: Path, limits: Limits, say: Callable[[str], None]
-) -> None:
+def write_graphs(model: TraceVLM, directory: Path, say: Callable[[str], None]) -> None:
+    """One ONNX file per graph of the contract."""
     sizes = model_sizes(model.config)
     for name, spec in GRAPHS.items():
         say(f"exporting {name}")
@@ -178,7 +181,7 @@ def make_manifest(
         "prompt": {
             "layout": "tracevlm_ros.core.prompt",
             "grid_hw": [grid, grid],
-            "special_ids": {token: tokenizer.token_to_id(token) for token in special_tokens()},
+            "special_ids": special_ids(tokenizer),
             "stop": [SPECIAL.end],
             "segment": SPECIAL.seg,
             "codebook_tokens": CODEBOOK_TOKENS,

@@ -1,6 +1,7 @@
 """The prompt of one trace, laid out the same way in training and on the robot.
 
-    <|vision_start|> image tokens <|vision_end|> <traj> trace tokens </traj> task [question] <|answer|>
+    <|vision_start|> image tokens <|vision_end|> <traj> trace tokens </traj>
+    task [question] <|answer|>
 
 Image tokens are the TVP-enhanced visual tokens in raster order, trace tokens the refined trace
 features of the valid keypoints. The model answers with text, and for a caption with ``[SEG]``;
@@ -48,8 +49,8 @@ class PromptLayout:
 
     @classmethod
     def from_ids(cls, ids: Mapping[str, int], grid_hw: tuple[int, int]) -> "PromptLayout":
-        """``ids`` maps special token texts (``core.tokens``) to ids; raises ConfigError if one lacks."""
-        missing = [token for token in special_tokens() if token not in ids]
+        """``ids``: special token text (``core.tokens``) -> id. ConfigError when one is missing."""
+        missing = [token for token in special_tokens() if ids.get(token) is None]
         if missing:
             raise ConfigError(f"the tokenizer lacks the special token '{missing[0]}'; re-export")
         return cls(

@@ -31,7 +31,14 @@ class Special(NamedTuple):
     traj_end: str = "</traj>"
     traj_pad: str = "<|traj_pad|>"
     seg: str = "[SEG]"
-    codebook: tuple[str, ...] = tuple(f"<|seg_{index}|>" for index in range(6))
+    codebook: tuple[str, ...] = (
+        "<|seg_0|>",
+        "<|seg_1|>",
+        "<|seg_2|>",
+        "<|seg_3|>",
+        "<|seg_4|>",
+        "<|seg_5|>",
+    )
     caption: str = "<|task_caption|>"
     ask: str = "<|task_ask|>"
     image_caption: str = "<|task_image_caption|>"
@@ -54,3 +61,8 @@ def trajectory_text(points: ArrayLike) -> str:
     """Points (K, 2) in 0..1 -> ``<traj>(x,y),(x,y)...</traj>`` with bins 0..999."""
     pairs = ",".join(f"({x},{y})" for x, y in quantise(points).reshape(-1, 2))
     return f"{SPECIAL.traj_start}{pairs}{SPECIAL.traj_end}"
+
+
+def as_continuation(text: str) -> str:
+    """``text`` as it stands after other text, for the tokenizer: a leading space, lower case."""
+    return f" {text.strip().lower()}"

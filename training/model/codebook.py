@@ -15,5 +15,6 @@ class CodebookFusion(nn.Module):
         self.weights = nn.Parameter(torch.zeros(SCALES, TOKENS_PER_SCALE))
 
     def forward(self, seg_embeddings: Tensor) -> Tensor:
-        by_scale = seg_embeddings.unflatten(1, (SCALES, TOKENS_PER_SCALE))
-        return (by_scale * self.weights.softmax(-1)[None, :, :, None]).sum(2)
+        by_scale = seg_embeddings.reshape(-1, SCALES, TOKENS_PER_SCALE, seg_embeddings.shape[2])
+        fused: Tensor = (by_scale * self.weights.softmax(-1)[None, :, :, None]).sum(2)
+        return fused

@@ -52,7 +52,7 @@ class Attention(nn.Module):
         return self.o_proj(out.transpose(1, 2).flatten(2)), k, v
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
-        return x.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], heads, self.head_dim).transpose(1, 2)
 
 
 class Layer(nn.Module):
@@ -72,7 +72,7 @@ class Layer(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Embeddings (B, S, D) and rope ids (3, B, S) -> ``LanguageState``; ``logits`` of hidden states.
+    """Embeddings (B, S, D) and rope ids (3, B, S) -> ``LanguageState``.
 
     Input and output embeddings are tied, as in the small Qwen2.5 models.
     """
@@ -109,7 +109,7 @@ class LanguageModel(nn.Module):
     def _rotary(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         """cos, sin (B, 1, S, head_dim); frequencies are dealt to time, row and column in turn."""
         angles = position_ids[..., None].float() * self.frequencies
-        parts = angles.split(list(self.config.rope_sections), dim=-1)
+        parts = torch.split(angles, list(self.config.rope_sections), dim=-1)
         mixed = torch.cat([part[axis] for axis, part in enumerate(parts)], dim=-1)
         mixed = torch.cat([mixed, mixed], dim=-1)[:, None]
         return mixed.cos(), mixed.sin()

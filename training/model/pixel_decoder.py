@@ -73,13 +73,12 @@ class MaskLevel(nn.Module):
         flat = pixels.flatten(2).transpose(1, 2)
         for layer in self.layers:
             tokens, flat = layer(tokens, flat, code, bias)
-        grid = flat.transpose(1, 2).unflatten(2, (height, width))
+        grid = flat.transpose(1, 2).reshape(-1, flat.shape[2], height, width)
         fine = F.gelu(self.smooth(F.gelu(self.up(grid))))
         weights = self.hyper(tokens[:, 0])
         channels = fine.shape[1]
-        return (weights[:, None] @ fine.flatten(2) * channels**-0.5).unflatten(
-            2, (2 * height, 2 * width)
-        )[:, 0]
+        logits = weights[:, None] @ fine.flatten(2) * channels**-0.5
+        return logits.reshape(-1, 2 * height, 2 * width)
 
 
 class PixelDecoder(nn.Module):
@@ -114,7 +113,7 @@ class PixelDecoder(nn.Module):
         """Mask logits (T, 4g, 4g). ``deep`` and ``shallow`` have batch T, or 1 shared by all."""
         prompts = self.fusion(seg_embeddings)
         side = round(enhanced.shape[1] ** 0.5)
-        tokens = enhanced.transpose(1, 2).unflatten(2, (side, side))
+        tokens = enhanced.transpose(1, 2).reshape(-1, enhanced.shape[2], side, side)
         coarse_pixels = self.deep_proj(deep) + self.enhanced_up(tokens)
         coarse = self.levels[0](coarse_pixels, prompts[:, 0], trace, valid)
         fine_pixels = self.shallow_proj(shallow) + self.guide_proj(coarse_pixels)
@@ -122,4 +121,5 @@ class PixelDecoder(nn.Module):
         fine = self.levels[1](fine_pixels, prompts[:, 1], trace, valid)
         wide = F.interpolate(coarse[:, None], scale_factor=2.0, mode="bilinear")[:, 0]
         share = self.level_weights.softmax(0)
-        return 2.0 * (share[0] * wide + share[1] * fine) + self.bias
+        logits: Tensor = 2.0 * (share[0] * wide + share[1] * fine) + self.bias
+        return logits

@@ -29,7 +29,7 @@ class PromptBatch(NamedTuple):
 
 
 class TraceVLM(nn.Module):
-    """``patch_classes`` names the label groups of the auxiliary heads; the graphs do not need it."""
+    """``patch_classes``: label groups of the auxiliary heads, which the graphs do not need."""
 
     def __init__(self, config: ModelConfig, patch_classes: dict[str, int] | None = None) -> None:
         super().__init__()

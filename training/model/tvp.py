@@ -19,7 +19,7 @@ SIGMAS = (0.05, 0.1, 0.2, 0.8)
 
 
 class Grounded(NamedTuple):
-    """``enhanced`` (T, N, D) visual tokens; ``trace`` (T, K, D) refined features, 0 where padded."""
+    """``enhanced`` (T, N, D) visual tokens; ``trace`` (T, K, D) refined, 0 where padded."""
 
     enhanced: Tensor
     trace: Tensor

@@ -6,6 +6,7 @@ pixel decoder and for learning from little data: a convolutional stem (option) a
 feature map.
 """
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -36,8 +37,7 @@ class ConvStem(nn.Module):
         super().__init__()
         channels = (3, width // 8, width // 4, width // 2, width)
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1)
-            for a, b in zip(channels[:-1], channels[1:], strict=True)
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(channels)
         )
         self.norms = nn.ModuleList(nn.GroupNorm(4, c) for c in channels[1:-1])
 

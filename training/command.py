@@ -1,0 +1,81 @@
+"""Train the network: ``--stage vision`` first, then ``--stage joint --from`` its checkpoint.
+
+Running the same command again resumes where it stopped. ``--evaluate CHECKPOINT`` scores a
+checkpoint by free generation instead of training.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from tracevlm_ros.core.errors import ConfigError, InputError
+from training.settings import STAGES, TrainConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("runs/train"), help="folder of the run")
+    parser.add_argument("--stage", choices=tuple(STAGES), default="joint")
+    parser.add_argument("--from", dest="initial", type=Path, help="checkpoint of an earlier stage")
+    parser.add_argument("--photos", default="", help="folder in COCO form (never a *_dev one)")
+    parser.add_argument("--steps", type=int, help="steps in all, over all pieces of the run")
+    parser.add_argument("--images", type=int, help="images in a batch")
+    parser.add_argument("--rate", type=float, help="learning rate")
+    parser.add_argument("--seed", type=int, help="of weights and data")
+    parser.add_argument("--model", choices=("nano", "tiny"))
+    parser.add_argument("--paper", action="store_true", help="no option beyond the paper")
+    parser.add_argument("--config", type=Path, help="JSON file of settings; arguments override it")
+    parser.add_argument("--evaluate", type=Path, metavar="CHECKPOINT", help="score, do not train")
+    parser.add_argument("--scenes", type=int, default=200, help="held-out scenes to score on")
+    parser.add_argument("--strokes", type=Path, help="folder with instances.json and strokes.json")
+    parser.add_argument("--json", action="store_true", help="scores as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.evaluate is not None:
+        return _evaluate(arguments)
+    from training.loop import Trainer
+
+    Trainer(settings_of(arguments), arguments.out, arguments.initial, say=_say).run()
+    return 0
+
+
+def settings_of(arguments: argparse.Namespace) -> TrainConfig:
+    """Settings file, then arguments. Raises ConfigError or InputError naming what is wrong."""
+    values: dict[str, object] = {}
+    if arguments.config is not None:
+        try:
+            values = json.loads(arguments.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{arguments.config} cannot be read as JSON ({error})") from error
+    values["stage"] = arguments.stage
+    for name in ("steps", "seed", "model"):
+        if getattr(arguments, name) is not None:
+            values[name] = getattr(arguments, name)
+    if arguments.paper:
+        values["paper"] = True
+    data = {"photos": arguments.photos} if arguments.photos else {}
+    if arguments.images is not None:
+        data["images"] = arguments.images
+    _merge(values, "data", data)
+    _merge(values, "optimiser", {} if arguments.rate is None else {"rate": arguments.rate})
+    return TrainConfig.of_mapping(values)
+
+
+def _merge(values: dict[str, object], section: str, changes: dict[str, object]) -> None:
+    current = values.get(section, {})
+    if not isinstance(current, dict):
+        raise ConfigError(f"setting '{section}' is {current!r}; it takes a section")
+    values[section] = {**current, **changes}
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from training.evaluation import evaluate_checkpoint
+
+    scores = evaluate_checkpoint(arguments.evaluate, arguments.scenes, arguments.strokes)
+    for part, found in scores.items():
+        print(json.dumps({part: found.as_mapping()}) if arguments.json else found.as_line())
+    return 0

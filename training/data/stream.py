@@ -1,0 +1,119 @@
+"""The endless stream of training batches: batch ``step`` is a pure function of (seed, step).
+
+So resuming needs no sampler state but the step, and held-out data is another seed.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from tracevlm_ros.core.prompt import PromptLayout
+from tracevlm_ros.core.settings import require_range
+from training.data.batch import Batch, Pointed, assemble, image_batch, label_batch
+from training.data.categories import CATEGORIES
+from training.data.photos import InstancePhotos, PhotoConfig
+from training.data.sample import Sample
+from training.data.synthetic import SyntheticConfig, SyntheticScenes
+from training.data.traces import draw_trace, simplify_trace
+from training.model.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """``photos`` is a folder in COCO form, or empty for synthetic scenes alone.
+
+    ``photo_share`` of the images of a batch are photos; ``question_share`` of the traces come with
+    a question in place of the caption task.
+    """
+
+    photos: str = ""
+    photo_share: float = 0.4
+    question_share: float = 0.15
+    images: int = 8
+    traces_per_image: int = 4
+
+    def __post_init__(self) -> None:
+        require_range("photo_share", self.photo_share, 0.0, 1.0)
+        require_range("question_share", self.question_share, 0.0, 1.0)
+        require_range("images", self.images, 1, 4096)
+        require_range("traces_per_image", self.traces_per_image, 1, 64)
+
+
+class Stream:
+    def __init__(
+        self,
+        config: DataConfig,
+        model: ModelConfig,
+        tokenizer: Tokenizer,
+        layout: PromptLayout,
+        seed: int,
+    ) -> None:
+        self._config, self._model = config, model
+        self._tokenizer, self._layout = tokenizer, layout
+        self._seed = seed
+        size = model.vision.image_size
+        self.photos = (
+            InstancePhotos(Path(config.photos), size, PhotoConfig()) if config.photos else None
+        )
+        self.scenes = SyntheticScenes(SyntheticConfig(), size, self.photos)
+
+    def joint(self, step: int) -> Batch:
+        """Images with traces, words and masks."""
+        samples, pointed = [], []
+        for slot in range(self._config.images):
+            rng = np.random.default_rng((self._seed, step, slot))
+            sample, is_photo = self._sample(rng)
+            samples.append(sample)
+            pointed += self._point(sample, is_photo, slot, rng)
+        vision = self._model.vision
+        slots = self._model.tvp.max_keypoints
+        return assemble(samples, pointed, self._tokenizer, self._layout, vision.grid, slots)
+
+    def vision(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images with labels per patch."""
+        samples = [
+            self._sample(np.random.default_rng((self._seed, step, slot)))[0]
+            for slot in range(self._config.images)
+        ]
+        return image_batch(samples), label_batch(samples, self._model.vision.grid)
+
+    def category_weights(self) -> Tensor:
+        """Weight of each category in the patch loss, count ** -0.5 with mean about 1."""
+        counts = {} if self.photos is None else self.photos.category_counts
+        weights = torch.tensor([counts.get(name, 1) ** -0.5 for name in CATEGORIES])
+        shares = torch.tensor([float(counts.get(name, 1)) for name in CATEGORIES])
+        return weights / (weights * shares).sum() * shares.sum()
+
+    def _sample(self, rng: np.random.Generator) -> tuple[Sample, bool]:
+        if self.photos is not None and rng.random() < self._config.photo_share:
+            return self.photos.sample(rng), True
+        return self.scenes.sample(rng), False
+
+    def _point(
+        self, sample: Sample, is_photo: bool, image: int, rng: np.random.Generator
+    ) -> list[Pointed]:
+        """``traces_per_image`` traces: every instance once before one comes twice."""
+        size = self._model.vision.image_size
+        order: list[int] = []
+        while len(order) < self._config.traces_per_image:
+            if is_photo and self.photos is not None and len(sample.instances) > 4:
+                order.append(self.photos.choose_instance(rng, sample.instances))
+            else:
+                order += rng.permutation(len(sample.instances)).tolist()
+        pointed = []
+        for index in order[: self._config.traces_per_image]:
+            item = sample.instances[index]
+            trace = draw_trace(item.mask, rng)
+            drift = rng.normal(0.0, 0.004, 2) if rng.random() < 0.5 else 0.0
+            prompt = simplify_trace(
+                trace, (size, size), rng.uniform(0.2, 1.0), self._model.tvp.max_keypoints, drift
+            )
+            asks = rng.random() < self._config.question_share
+            choice = int(rng.integers(1, len(item.answers))) if asks else 0
+            question, answer = item.answers[choice]
+            pointed.append(Pointed(image, index, prompt, question, answer))
+        return pointed

@@ -1,0 +1,196 @@
+"""The training loop: resumable at any step, losses apart, stops cleanly on SIGTERM."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from tracevlm_ros.core.errors import ConfigError
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.data.sample import PATCH_CLASSES
+from training.data.stream import Stream
+from training.model.tracevlm import TraceVLM
+from training.settings import STAGES, OptimiserConfig, TrainConfig
+from training.steps import Terms, joint_terms, total, vision_terms
+from training.tokenizer import load_tokenizer, prompt_layout
+
+CHECKPOINT_NAME = "checkpoint.pt"
+LOG_NAME = "log.jsonl"
+BACKGROUND_WEIGHT = 0.15
+
+
+def freeze_for(stage: str, model: nn.Module) -> int:
+    """Freeze every parameter that ``stage`` does not train; returns how many numbers train."""
+    trained = STAGES[stage]
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.split(".")[0] in trained)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
+    """AdamW over what trains; vectors (norms, biases, gamma, codes) do not decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.95))
+
+
+class Trainer:
+    """A run in ``folder``. ``initial`` gives weights to start from (another stage's checkpoint)."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        initial: Path | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        torch.use_deterministic_algorithms(True)
+        self.config, self.folder, self._say = config, folder, say
+        self.tokenizer = load_tokenizer()
+        self.model = TraceVLM(config.model_config(), PATCH_CLASSES)
+        self.layout = prompt_layout(self.tokenizer, self.model.config.vision.merged_grid)
+        self.stream = Stream(
+            config.data, self.model.config, self.tokenizer, self.layout, config.seed
+        )
+        self._weights = self._class_weights()
+        trained = freeze_for(config.stage, self.model)
+        self.optimiser = make_optimiser(self.model, config.optimiser)
+        self.step, self._seconds = 0, 0.0
+        self._history: list[dict[str, Any]] = []
+        self._stop = False
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CHECKPOINT_NAME).exists():
+            self._resume(load_checkpoint(folder / CHECKPOINT_NAME))
+        elif initial is not None:
+            self.model.load_state_dict(load_checkpoint(initial).weights)
+        say(f"{config.stage}: {trained:,} parameters train, step {self.step} of {config.steps}")
+
+    def run(self, until: int | None = None) -> None:
+        """Train to ``until`` (default: the configured steps); SIGTERM or SIGINT saves and stops."""
+        last = self.config.steps if until is None else min(until, self.config.steps)
+        previous = {
+            s: signal.signal(s, self._request_stop) for s in (signal.SIGTERM, signal.SIGINT)
+        }
+        started, first, saved_seconds = time.monotonic(), self.step, self._seconds
+        try:
+            while self.step < last and not self._stop:
+                record = self._train_one()
+                self._seconds = saved_seconds + time.monotonic() - started
+                self._log(record, (time.monotonic() - started) / (self.step - first))
+                if self.step % self.config.save_every == 0:
+                    self.save()
+                every = self.config.evaluate_every
+                if every and self.config.stage == "joint" and self.step % every == 0:
+                    self._evaluate()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            self.save()
+
+    def save(self) -> None:
+        save_checkpoint(
+            self.folder / CHECKPOINT_NAME,
+            Checkpoint(
+                config=self.config.as_mapping(),
+                step=self.step,
+                seconds=self._seconds,
+                weights=self.model.state_dict(),
+                optimiser=self.optimiser.state_dict(),
+                random_state=torch.get_rng_state(),
+                history=self._history,
+            ),
+        )
+
+    def _train_one(self) -> dict[str, float]:
+        config = self.config.optimiser
+        rate = config.rate_at(self.step, self.config.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        terms = self._terms(self.step)
+        loss = total(terms)
+        if not torch.isfinite(loss):
+            raise ConfigError(f"loss is {loss.item()} at step {self.step}; lower rate {rate:.2g}")
+        loss.backward()  # type: ignore[no-untyped-call]
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        norm = nn.utils.clip_grad_norm_(trained, config.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        named = {name: float(term.detach()) for name, term in terms.items()}
+        return {"step": self.step, "rate": rate, "norm": float(norm), **named}
+
+    def _terms(self, step: int) -> Terms:
+        if self.config.stage == "vision":
+            image, labels = self.stream.vision(step)
+            return vision_terms(self.model, image, labels, self._weights)
+        return joint_terms(self.model, self.stream.joint(step), self.config.loss, self._weights)
+
+    def _class_weights(self) -> dict[str, torch.Tensor]:
+        shape = torch.ones(PATCH_CLASSES["shape"])
+        shape[0] = BACKGROUND_WEIGHT
+        return {"shape": shape, "category": self.stream.category_weights()}
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        stored, mine = dict(checkpoint.config), self.config.as_mapping()
+        for free in ("steps", "save_every", "evaluate_every", "threads"):
+            stored.pop(free, None)
+            mine.pop(free, None)
+        differing = [key for key in mine if stored.get(key) != _plain(mine[key])]
+        if differing:
+            key = differing[0]
+            raise ConfigError(
+                f"checkpoint in {self.folder} has {key}={stored.get(key)!r}, asked is "
+                f"{mine[key]!r}; use another --out or the same settings"
+            )
+        self.model.load_state_dict(checkpoint.weights)
+        self.optimiser.load_state_dict(checkpoint.optimiser)
+        torch.set_rng_state(checkpoint.random_state)
+        self.step, self._seconds = checkpoint.step, checkpoint.seconds
+        self._history = checkpoint.history
+
+    def _evaluate(self) -> None:
+        from training.evaluation import evaluate_synthetic
+
+        self.model.eval()
+        scores = evaluate_synthetic(self.model, self.tokenizer, self.layout, scenes=25)
+        self.model.train()
+        record = {"step": self.step, "evaluation": scores.as_mapping()}
+        self._history.append(record)
+        self._write(record)
+        self._say(f"step {self.step} held out: {scores.as_line()}")
+
+    def _log(self, record: dict[str, float], step_s: float) -> None:
+        self._write({**record, "seconds": round(self._seconds, 1)})
+        if self.step % 10 and self.step != self.config.steps:
+            return
+        left_min = (self.config.steps - self.step) * step_s / 60.0
+        terms = " ".join(
+            f"{name} {record[name]:.3f}"
+            for name in ("text", "ref", "dice", "patch")
+            if name in record
+        )
+        self._say(f"step {self.step} {terms} | {step_s:.2f} s/step, {left_min:.0f} min left")
+
+    def _write(self, record: dict[str, Any]) -> None:
+        with (self.folder / LOG_NAME).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _request_stop(self, number: int, _: FrameType | None) -> None:
+        self._say(f"signal {number}: saving after this step")
+        self._stop = True
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as the lists that a checkpoint may hold."""
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,80 @@
+"""Everything a training run depends on; stored with each checkpoint and compared on resuming."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tracevlm_ros.core.settings import from_mapping, require_choice, require_range
+from training.data.stream import DataConfig
+from training.losses import LossConfig
+from training.model.config import ModelConfig, nano, paper_mode, tiny
+
+STAGES: dict[str, tuple[str, ...]] = {
+    "vision": ("visual", "patch_heads"),
+    "joint": ("visual", "patch_heads", "tvp", "model", "pixel_decoder"),
+}
+"""What each stage trains, by the first name of the parameter; everything else is frozen."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimiserConfig:
+    """AdamW; the rate warms up over ``warmup`` steps, stays, and falls to ``floor`` of itself over
+    the last ``decay`` steps. So a run can be prolonged from any checkpoint before the fall."""
+
+    rate: float = 1e-3
+    warmup: int = 200
+    decay: int = 500
+    floor: float = 0.05
+    weight_decay: float = 0.05
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_range("rate", self.rate, 0.0, 1.0)
+        require_range("warmup", self.warmup, 0, 10_000_000)
+        require_range("decay", self.decay, 0, 10_000_000)
+        require_range("floor", self.floor, 0.0, 1.0)
+        require_range("weight_decay", self.weight_decay, 0.0, 10.0)
+        require_range("clip", self.clip, 0.0, 1e6)
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """Learning rate of ``step`` (from 0) in a run of ``steps``."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        left = (steps - step) / max(1, self.decay)
+        fall = self.floor + (1.0 - self.floor) * min(1.0, left)
+        return self.rate * rise * fall
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """``model`` is a preset; ``paper`` switches off what the paper does not have (ADR 0007)."""
+
+    stage: str = "joint"
+    model: str = "nano"
+    paper: bool = False
+    seed: int = 1
+    steps: int = 2000
+    save_every: int = 100
+    evaluate_every: int = 400
+    threads: int = 2
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+    def __post_init__(self) -> None:
+        require_choice("stage", self.stage, tuple(STAGES))
+        require_choice("model", self.model, ("nano", "tiny"))
+        require_range("steps", self.steps, 1, 100_000_000)
+        require_range("save_every", self.save_every, 1, 100_000_000)
+        require_range("evaluate_every", self.evaluate_every, 0, 100_000_000)
+        require_range("threads", self.threads, 1, 1024)
+
+    def model_config(self) -> ModelConfig:
+        preset = nano() if self.model == "nano" else tiny()
+        return paper_mode(preset) if self.paper else preset
+
+    def as_mapping(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of_mapping(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        return from_mapping(cls, values)
