@@ -1,0 +1,137 @@
+import cv2
+import numpy as np
+import pytest
+
+from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.ingest.image_message import (
+    ENCODINGS,
+    decode_compressed,
+    decode_image,
+    decode_labels,
+)
+
+RGB = (200, 60, 20)
+
+
+def flat(colour, height=6, width=8):
+    return np.full((height, width, len(colour)), colour, np.uint8)
+
+
+def padded(pixels, padding=5):
+    """Rows with ``padding`` bytes of rubbish at their ends, and the step."""
+    rows = pixels.reshape(len(pixels), -1)
+    rubbish = np.full((len(rows), padding), 123, np.uint8)
+    return np.hstack([rows, rubbish]).tobytes(), rows.shape[1] + padding
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pixel"),
+    [
+        ("rgb8", RGB),
+        ("bgr8", RGB[::-1]),
+        ("8UC3", RGB[::-1]),
+        ("rgba8", (*RGB, 9)),
+        ("bgra8", (*RGB[::-1], 9)),
+        ("8UC4", (*RGB[::-1], 9)),
+    ],
+)
+def test_colour_images_with_padded_rows_become_rgb(encoding, pixel):
+    data, step = padded(flat(pixel))
+    image = decode_image(encoding, 6, 8, step, data)
+    assert image.shape == (6, 8, 3)
+    assert np.all(image == RGB)
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
+def test_grey_images_become_grey_rgb(encoding):
+    data, step = padded(np.arange(48, dtype=np.uint8).reshape(6, 8))
+    image = decode_image(encoding, 6, 8, step, data)
+    assert np.array_equal(image, np.repeat(np.arange(48).reshape(6, 8, 1), 3, axis=2))
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_mono16_keeps_its_high_byte(big):
+    values = (np.arange(48).reshape(6, 8) * 256 + 77).astype(">u2" if big else "<u2")
+    image = decode_image("mono16", 6, 8, 16, values.tobytes(), is_bigendian=big)
+    assert np.array_equal(image[:, :, 1], np.arange(48).reshape(6, 8))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "first_luma"), [("yuv422", 1), ("uyvy", 1), ("yuv422_yuy2", 0), ("yuyv", 0)]
+)
+def test_yuv422_becomes_rgb(encoding, first_luma):
+    red, green, blue = RGB
+    luma = 0.257 * red + 0.504 * green + 0.098 * blue + 16
+    u = -0.148 * red - 0.291 * green + 0.439 * blue + 128
+    v = 0.439 * red - 0.368 * green - 0.071 * blue + 128
+    raw = np.empty((6, 8, 2), np.uint8)
+    raw[:, :, first_luma] = round(luma)
+    raw[:, 0::2, 1 - first_luma] = round(u)
+    raw[:, 1::2, 1 - first_luma] = round(v)
+    image = decode_image(encoding, 6, 8, 16, raw.tobytes())
+    assert np.abs(image.astype(int) - RGB).max() <= 3
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_are_read_from_their_first_row(pattern):
+    raw = np.empty((12, 12), np.uint8)
+    for place, letter in enumerate(pattern):
+        raw[place // 2 :: 2, place % 2 :: 2] = RGB["rgb".index(letter)]
+    image = decode_image(f"bayer_{pattern}8", 12, 12, 12, raw.tobytes())
+    assert np.all(image[2:-2, 2:-2] == RGB)
+
+
+def test_rgb8_is_not_copied():
+    data = bytearray(flat(RGB).tobytes())
+    image = decode_image("rgb8", 6, 8, 24, data)
+    data[0] = 1
+    assert image[0, 0, 0] == 1
+
+
+def test_an_unknown_encoding_names_the_supported_ones():
+    with pytest.raises(InputError, match=r"'32FC1' is not supported; supported: rgb8") as caught:
+        decode_image("32FC1", 6, 8, 32, b"")
+    assert all(encoding in str(caught.value) for encoding in ENCODINGS)
+
+
+def test_sizes_that_do_not_fit_are_refused():
+    data = flat(RGB).tobytes()
+    with pytest.raises(InputError, match="step is 23; 8 pixels of rgb8 need at least 24"):
+        decode_image("rgb8", 6, 8, 23, data)
+    with pytest.raises(InputError, match="has 143 bytes; 8x6 rgb8 with step 24 needs 144"):
+        decode_image("rgb8", 6, 8, 24, data[:-1])
+    with pytest.raises(InputError, match="0x6 pixels in rgb8 is empty"):
+        decode_image("rgb8", 6, 0, 24, data)
+    with pytest.raises(InputError, match="width is 7; yuyv needs an even width"):
+        decode_image("yuyv", 6, 7, 14, bytes(84))
+
+
+@pytest.mark.parametrize(
+    ("kind", "image_format"),
+    [(".jpg", "jpeg"), (".png", "png"), (".jpg", "bgr8; jpeg compressed bgr8")],
+)
+def test_compressed_images_become_rgb(kind, image_format):
+    _, data = cv2.imencode(kind, flat(RGB[::-1], 16, 16))
+    image = decode_compressed(image_format, data.tobytes())
+    assert image.shape == (16, 16, 3)
+    assert np.abs(image.astype(int) - RGB).max() <= 3
+
+
+def test_compressed_data_that_is_none_is_refused():
+    with pytest.raises(InputError, match="'h264' is not supported; jpeg or png"):
+        decode_compressed("h264", b"abc")
+    with pytest.raises(InputError, match="compressedDepth"):
+        decode_compressed("16UC1; compressedDepth png", b"abc")
+    for data in (b"", b"not a picture"):
+        with pytest.raises(InputError, match=f"{len(data)} bytes\\) cannot be decoded"):
+            decode_compressed("jpeg", data)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_label_images_keep_their_numbers(dtype):
+    labels = np.arange(48).reshape(6, 8).astype(dtype) * (300 if dtype == np.uint16 else 1)
+    _, data = cv2.imencode(".png", labels)
+    assert np.array_equal(decode_labels("mono8; png compressed", data.tobytes()), labels)
+    _, colours = cv2.imencode(".png", flat(RGB))
+    with pytest.raises(InputError, match="must be a grey PNG"):
+        decode_labels("png", colours.tobytes())
