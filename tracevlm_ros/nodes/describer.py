@@ -48,12 +48,17 @@ class Describer(Worker):
             inbox, depth, Replaced("request_superseded", "request_queue_full")
         )
         self._asked = 0
+        self._is_busy = False
 
     def offer(self, job: Job) -> None:
         """Never blocks. A question never replaces, and is never replaced by, a description."""
         self._asked += 1
         is_question = job.question is not None
         self._jobs.put(("question", self._asked) if is_question else job.request.trace_id, job)
+
+    def pending(self) -> int:
+        """Requests that wait, and the one that is being answered."""
+        return len(self._jobs) + self._is_busy
 
     def clear(self) -> None:
         """Drop what waits."""
@@ -65,11 +70,20 @@ class Describer(Worker):
         if job is None:
             self.inbox.wait_for(lambda: self.is_stopping or len(self._jobs) > 0, None)
             return
+        self._is_busy = True
+        try:
+            self._answer(job)
+        finally:
+            self._is_busy = False
+
+    def _answer(self, job: Job) -> None:
         start_s = time.monotonic()
         self._stopwatch.add("describe_queue", job.arrival.received_s, start_s)
         caption, last = self._describe(job, start_s)
         if caption is None or last is None or not last.is_final:
             self.inbox.count_drop("description_cancelled")
+            if job.question is not None and job.question.refused is not None:
+                job.question.refused("the answer was cancelled: the node is being deactivated")
             return
         self._stopwatch.add("describe_whole", start_s)
         self._sink.description_done(job.request, last)

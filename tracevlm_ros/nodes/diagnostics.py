@@ -12,13 +12,15 @@ from tracevlm_ros.nodes.stopwatch import Percentiles
 
 
 class NodeState(NamedTuple):
-    """One moment of the node. ``drops_before`` are the counts of the last report."""
+    """One moment of the node. ``drops_before`` are the counts of the last report; ``pending`` is
+    the work that waits or is being done."""
 
     lifecycle: str
     engine: str
     model_id: str
     backend: str
     notes: tuple[str, ...]
+    pending: int
     rates_hz: Mapping[str, float]
     totals: Mapping[str, int]
     stages: Mapping[str, Percentiles]
@@ -60,7 +62,8 @@ def _status(
 
 
 def _input(state: NodeState) -> _Verdict:
-    values = {f"{stream}_hz": f"{rate:.2f}" for stream, rate in state.rates_hz.items()}
+    values = {"pending": str(state.pending)}
+    values |= {f"{stream}_hz": f"{rate:.2f}" for stream, rate in state.rates_hz.items()}
     values |= {f"{stream}_total": str(count) for stream, count in state.totals.items()}
     values |= {f"mismatch_{i}": item.text for i, item in enumerate(state.mismatches)}
     if state.mismatches:

@@ -129,6 +129,11 @@ class FastPath(Worker):
         counts.update(self._pipeline_drops)
         return counts
 
+    def pending(self) -> int:
+        """Frames, questions and descriptions that are still on their way through."""
+        queued = len(self._images) + len(self._questions) + len(self._deliveries)
+        return queued + len(self._waiting)
+
     # --- the thread --------------------------------------------------------------------------
 
     def work(self) -> None:

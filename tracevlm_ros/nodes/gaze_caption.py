@@ -186,6 +186,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             model_id="" if info is None else info.model_id,
             backend="" if info is None else info.backend,
             notes=() if info is None else info.notes,
+            pending=0 if self._session is None else self._session.pending(),
             rates_hz=self.stopwatch.rates_hz(),
             totals=self.stopwatch.totals(),
             stages=self.stopwatch.percentiles(),

@@ -124,9 +124,7 @@ class Player(Node):  # type: ignore[misc]
             if self._stop.wait(0.02):
                 return
         if not self._is_heard(wanted):
-            silent = [
-                name for name, p in self._voices.items() if not p.get_subscription_count()
-            ]
+            silent = [name for name, p in self._voices.items() if not p.get_subscription_count()]
             self.get_logger().warning(
                 f"after {self.parameters['wait_s']:.0f} s nobody listens to {', '.join(silent)}; "
                 "playing all the same"

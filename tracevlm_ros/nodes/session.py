@@ -80,6 +80,10 @@ class Session:
         self.stop()
         self.outputs.destroy()
 
+    def pending(self) -> int:
+        """Work that is still on its way through both paths; 0 when the node is idle."""
+        return self.fast_path.pending() + self.describer.pending()
+
     def drops(self) -> Drops:
         """Of every queue and of the pipeline."""
         counts = self.fast_path.drops()
