@@ -1,25 +1,17 @@
 """Fixations by online dispersion (I-DT), for rates up to about 120 Hz."""
 
 from collections import deque
-from typing import NamedTuple
 
 import numpy as np
 
 from tracevlm_ros.core.attention.config import TraceConfig
-from tracevlm_ros.core.attention.detector import Labelled
+from tracevlm_ros.core.attention.detector import Carry, Labelled, Point
 from tracevlm_ros.core.attention.noise import NoiseEstimate
-from tracevlm_ros.core.types import GazeSample
 
 NS_PER_MS = 1_000_000
 MIN_SAMPLES = 3
 CENTRE_NS = 100 * NS_PER_MS
 MAX_OUTLIERS = 1
-
-
-class _Point(NamedTuple):
-    sample: GazeSample
-    x: float
-    y: float
 
 
 class DispersionDetector:
@@ -35,9 +27,9 @@ class DispersionDetector:
         self._base_deg = config.dispersion_deg
         self._factor = config.noise_factor
         self._noise = noise
-        self._candidates: deque[_Point] = deque()
-        self._recent: deque[_Point] = deque()
-        self._strays: list[_Point] = []
+        self._candidates: deque[Point] = deque()
+        self._recent: deque[Point] = deque()
+        self._strays: list[Point] = []
         self._label = 0
         self._in_fixation = False
 
@@ -51,16 +43,15 @@ class DispersionDetector:
         """How far from the recent centre a sample of the fixation may lie."""
         return 0.5 * self.limit_deg
 
-    def push(self, sample: GazeSample, x_deg: float, y_deg: float) -> list[Labelled]:
+    def push(self, point: Point) -> list[Labelled]:
         """See ``Detector.push``."""
-        point = _Point(sample, x_deg, y_deg)
         if not self._in_fixation:
             return self._search(point)
         if self._is_near(point):
-            decided = [Labelled(stray.sample, 0) for stray in self._strays]
+            decided = [Labelled(stray, 0) for stray in self._strays]
             self._strays.clear()
             self._remember(point)
-            return [*decided, Labelled(sample, self._label)]
+            return [*decided, Labelled(point, self._label)]
         self._strays.append(point)
         if len(self._strays) <= MAX_OUTLIERS:
             return []
@@ -74,14 +65,20 @@ class DispersionDetector:
         self._strays.clear()
         self._candidates.clear()
         self._in_fixation = False
-        return [Labelled(point.sample, 0) for point in held]
+        return [Labelled(point, 0) for point in held]
 
-    def _search(self, point: _Point) -> list[Labelled]:
+    def move(self, carry: Carry) -> None:
+        """See ``Detector.move``."""
+        self._candidates = deque(point.moved(carry) for point in self._candidates)
+        self._recent = deque(point.moved(carry) for point in self._recent)
+        self._strays = [point.moved(carry) for point in self._strays]
+
+    def _search(self, point: Point) -> list[Labelled]:
         candidates = self._candidates
         candidates.append(point)
         decided = []
         while len(candidates) > 1 and _extent(candidates) > self.limit_deg:
-            decided.append(Labelled(candidates.popleft().sample, 0))
+            decided.append(Labelled(candidates.popleft(), 0))
         lasted_ns = point.sample.stamp_ns - candidates[0].sample.stamp_ns
         if lasted_ns < self._min_ns or len(candidates) < MIN_SAMPLES:
             return decided
@@ -97,34 +94,34 @@ class DispersionDetector:
         for point in points[onset:]:
             self._remember(point)
         return [
-            Labelled(point.sample, self._label if index >= onset else 0)
+            Labelled(point, self._label if index >= onset else 0)
             for index, point in enumerate(points)
         ]
 
-    def _remember(self, point: _Point) -> None:
+    def _remember(self, point: Point) -> None:
         self._recent.append(point)
         oldest_ns = point.sample.stamp_ns - CENTRE_NS
         while len(self._recent) > MIN_SAMPLES and self._recent[0].sample.stamp_ns < oldest_ns:
             self._recent.popleft()
 
-    def _is_near(self, point: _Point) -> bool:
+    def _is_near(self, point: Point) -> bool:
         count = len(self._recent)
-        x = sum(recent.x for recent in self._recent) / count
-        y = sum(recent.y for recent in self._recent) / count
-        return float(np.hypot(point.x - x, point.y - y)) <= self.radius_deg
+        x = sum(recent.x_deg for recent in self._recent) / count
+        y = sum(recent.y_deg for recent in self._recent) / count
+        return float(np.hypot(point.x_deg - x, point.y_deg - y)) <= self.radius_deg
 
 
-def _extent(points: deque[_Point]) -> float:
-    xs = [point.x for point in points]
-    ys = [point.y for point in points]
+def _extent(points: deque[Point]) -> float:
+    xs = [point.x_deg for point in points]
+    ys = [point.y_deg for point in points]
     return max(xs) - min(xs) + max(ys) - min(ys)
 
 
-def _landing(points: list[_Point], radius: float) -> int:
+def _landing(points: list[Point], radius: float) -> int:
     """Index of the first sample after the last leading one that is still on its way."""
-    later = np.array([(point.x, point.y) for point in points[len(points) // 2 :]])
+    later = np.array([(point.x_deg, point.y_deg) for point in points[len(points) // 2 :]])
     centre = np.median(later, axis=0)
     for index in range(len(points) // 2 - 1, -1, -1):
-        if np.hypot(points[index].x - centre[0], points[index].y - centre[1]) > radius:
+        if np.hypot(points[index].x_deg - centre[0], points[index].y_deg - centre[1]) > radius:
             return index + 1
     return 0

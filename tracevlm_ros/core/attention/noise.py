@@ -4,6 +4,8 @@ from collections import deque
 
 import numpy as np
 
+from tracevlm_ros.core.attention.detector import Carry
+
 HISTORY = 128
 REFRESH_EVERY = 8
 # The median of |difference of two normal samples| is 0.6745 * sqrt(2) standard deviations.
@@ -32,6 +34,11 @@ class NoiseEstimate:
             if self._count >= 16 and self._count % REFRESH_EVERY == 0:
                 self.sigma = float(np.median(self._differences)) * MEDIAN_TO_SIGMA
         self._previous = (x, y)
+
+    def move(self, carry: Carry) -> None:
+        """The camera moved: the last position with it."""
+        if self._previous is not None:
+            self._previous = carry(*self._previous)
 
     def interrupt(self) -> None:
         """The next position does not follow the last one."""

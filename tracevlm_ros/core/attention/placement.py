@@ -3,6 +3,8 @@
 import math
 from collections import deque
 
+from tracevlm_ros.core.attention.detector import Carry
+
 MAX_PLACES = 16
 
 
@@ -26,6 +28,11 @@ class Placement:
             return False
         return any(place.distance(x_deg, y_deg) <= self._near_deg for place in self._places)
 
+    def move(self, carry: Carry) -> None:
+        """The camera moved: the trace's places with it."""
+        for mean in (self._whole, *self._places):
+            mean.move(carry)
+
     def begin_segment(self) -> None:
         """The next points are a fixation or stroke of their own."""
         self._places.append(_RunningMean())
@@ -46,6 +53,9 @@ class _RunningMean:
         self._count += 1
         self._x += (x - self._x) / self._count
         self._y += (y - self._y) / self._count
+
+    def move(self, carry: Carry) -> None:
+        self._x, self._y = carry(self._x, self._y)
 
     def distance(self, x: float, y: float) -> float:
         return math.hypot(x - self._x, y - self._y)

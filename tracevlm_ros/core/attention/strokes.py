@@ -3,8 +3,8 @@
 import math
 
 from tracevlm_ros.core.attention.config import TraceConfig
-from tracevlm_ros.core.attention.detector import Labelled
-from tracevlm_ros.core.types import GazeSample, PenState
+from tracevlm_ros.core.attention.detector import Carry, Labelled, Point
+from tracevlm_ros.core.types import PenState
 
 NS_PER_MS = 1_000_000
 
@@ -21,21 +21,21 @@ class StrokeDetector:
         self._pause_deg = config.pause_deg
         self._label = 0
         self._in_stroke = False
-        self._resting: GazeSample | None = None
+        self._resting: Point | None = None
         self._anchor: tuple[float, float] | None = None
         self._moved_ns = 0
 
-    def push(self, sample: GazeSample, x_deg: float, y_deg: float) -> list[Labelled]:
+    def push(self, point: Point) -> list[Labelled]:
         """See ``Detector.push``."""
-        if sample.pen is PenState.UNKNOWN:
-            return self._push_moving(sample, x_deg, y_deg)
+        if point.sample.pen is PenState.UNKNOWN:
+            return self._push_moving(point)
         decided = self._release_rest()
-        if sample.pen is PenState.UP:
+        if point.sample.pen is PenState.UP:
             self._in_stroke = False
-            return [*decided, Labelled(sample, 0)]
+            return [*decided, Labelled(point, 0)]
         if not self._in_stroke:
             self._begin()
-        return [*decided, Labelled(sample, self._label)]
+        return [*decided, Labelled(point, self._label)]
 
     def interrupt(self) -> list[Labelled]:
         """See ``Detector.interrupt``."""
@@ -43,29 +43,37 @@ class StrokeDetector:
         self._anchor = None
         return self._release_rest()
 
-    def _push_moving(self, sample: GazeSample, x_deg: float, y_deg: float) -> list[Labelled]:
+    def move(self, carry: Carry) -> None:
+        """See ``Detector.move``."""
+        if self._anchor is not None:
+            self._anchor = carry(*self._anchor)
+        if self._resting is not None:
+            self._resting = self._resting.moved(carry)
+
+    def _push_moving(self, point: Point) -> list[Labelled]:
+        stamp_ns, x_deg, y_deg = point.sample.stamp_ns, point.x_deg, point.y_deg
         if self._anchor is None:
             self._anchor = (x_deg, y_deg)
-            self._moved_ns = sample.stamp_ns
+            self._moved_ns = stamp_ns
         moved = math.hypot(x_deg - self._anchor[0], y_deg - self._anchor[1]) > self._pause_deg
         if moved:
             self._anchor = (x_deg, y_deg)
-            self._moved_ns = sample.stamp_ns
+            self._moved_ns = stamp_ns
         if self._in_stroke:
-            self._in_stroke = moved or sample.stamp_ns - self._moved_ns < self._pause_ns
+            self._in_stroke = moved or stamp_ns - self._moved_ns < self._pause_ns
         elif moved:
-            return self._begin_moving(sample)
+            return self._begin_moving(point)
         if self._in_stroke:
-            return [Labelled(sample, self._label)]
+            return [Labelled(point, self._label)]
         decided = self._release_rest()
-        self._resting = sample
+        self._resting = point
         return decided
 
-    def _begin_moving(self, sample: GazeSample) -> list[Labelled]:
+    def _begin_moving(self, point: Point) -> list[Labelled]:
         self._begin()
         rest, self._resting = self._resting, None
         first = [] if rest is None else [Labelled(rest, self._label)]
-        return [*first, Labelled(sample, self._label)]
+        return [*first, Labelled(point, self._label)]
 
     def _begin(self) -> None:
         self._label += 1

@@ -2,6 +2,8 @@
 
 import math
 
+from tracevlm_ros.core.attention.detector import Carry
+
 MIN_WEIGHT = 0.2
 BLOCK_NS = 50_000_000
 NS_PER_S = 1e9
@@ -57,6 +59,15 @@ class SegmentPace:
         self._block[0] += 1
         self._block[1] += x
         self._block[2] += y
+
+    def move(self, carry: Carry) -> None:
+        """The camera moved: the newest positions with it, so that only the gaze has speed."""
+        count, sum_x, sum_y = self._block
+        if count:
+            x, y = carry(sum_x / count, sum_y / count)
+            self._block = [count, count * x, count * y]
+        if self._mean is not None:
+            self._mean = carry(*self._mean)
 
     def _end_block(self, stamp_ns: int) -> None:
         count, sum_x, sum_y = self._block
