@@ -6,6 +6,7 @@ from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import Frame, GazeSample, PenState, Word
 from tracevlm_ros.ingest.bag import BagRecord
 from tracevlm_ros.ingest.image_message import decode_compressed, decode_image
+from tracevlm_ros.ingest.scene_pixels import from_normalised
 from tracevlm_ros.ingest.topics import TopicKind
 
 _NORMALISED = 1
@@ -46,11 +47,11 @@ def to_gaze_sample(
     if record.msgtype.endswith("/GazeSample"):
         x, y = float(message.x), float(message.y)
         if message.unit == _NORMALISED:
-            x, y = denormalise(x, y, size_hw)
+            x, y = from_normalised(x, y, size_hw)
         return GazeSample(stamp, x, y, float(message.confidence), PenState(message.pen))
     x, y = float(message.point.x), float(message.point.y)
     if point_is_normalised:
-        x, y = denormalise(x, y, size_hw)
+        x, y = from_normalised(x, y, size_hw)
     seen = x - x == 0.0 and y - y == 0.0
     return GazeSample(stamp, x, y, 1.0 if seen else 0.0)
 
@@ -59,11 +60,6 @@ def to_word(record: BagRecord) -> Word:
     """A tracevlm_msgs/Word record."""
     message = _decoded(record, TopicKind.WORDS)
     return Word(message.text, stamp_ns(message.start), stamp_ns(message.end))
-
-
-def denormalise(x: float, y: float, size_hw: tuple[int, int]) -> tuple[float, float]:
-    """0..1 of the image ((0, 0) is its top-left corner) to pixels ((0, 0) a pixel's centre)."""
-    return x * size_hw[1] - 0.5, y * size_hw[0] - 0.5
 
 
 def _decoded(record: BagRecord, kind: TopicKind) -> Any:
