@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from engine.contract import GRAPHS, MANIFEST_NAME
+from engine.export.model_directory import write_model_directory
+from engine.export.parity import measure_parity
+from engine.runtime.manifest import read_manifest
+from tests.training.tiny import random_traces, tiny_model
+from tracevlm_ros.core.errors import EngineError
+from tracevlm_ros.core.prompt import answer_positions, embed_prompt
+from training.generation import generate
+from training.tokenizer import load_tokenizer, prompt_layout
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    model = tiny_model(seed=4).eval()
+    directory = tmp_path_factory.mktemp("export") / "model"
+    write_model_directory(model, load_tokenizer(), directory, "tiny", {"seed": 4})
+    return model, directory
+
+
+def test_every_graph_equals_pytorch(exported) -> None:
+    found = measure_parity(*exported)
+    assert {item.graph for item in found} == set(GRAPHS)
+    assert max(item.difference for item in found) <= 1e-4
+
+
+def test_the_run_time_accepts_the_manifest(exported) -> None:
+    model, directory = exported
+    manifest = read_manifest(directory)
+    assert manifest.model_id == "tiny"
+    assert manifest.sizes["K"] == model.config.tvp.max_keypoints
+    assert manifest.sections["provenance"] == {"seed": 4}
+
+
+def test_large_weights_are_stored_as_fp16(exported) -> None:
+    _, directory = exported
+    stored = {
+        tensor.data_type
+        for tensor in onnx.load(directory / "prefill.onnx").graph.initializer
+        if np.prod(tensor.dims) >= 4096
+    }
+    assert stored == {onnx.TensorProto.FLOAT16}
+
+
+def test_graphs_do_not_name_the_machine_that_exported_them(exported) -> None:
+    _, directory = exported
+    for name in GRAPHS:
+        content = (directory / f"{name}.onnx").read_bytes()
+        assert b".py" not in content
+        assert str(directory.parent).encode() not in content
+    assert str(directory.parent) not in (directory / MANIFEST_NAME).read_text()
+
+
+def test_greedy_tokens_equal_those_of_pytorch(exported) -> None:
+    """The five graphs and the shared prompt layout, driven by hand, against torch generation."""
+    model, directory = exported
+    tokenizer = load_tokenizer()
+    layout = prompt_layout(tokenizer, model.config.vision.merged_grid)
+    sessions = {
+        name: onnxruntime.InferenceSession(str(directory / f"{name}.onnx")) for name in GRAPHS
+    }
+    table = np.load(directory / "embeddings.npy")
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    trace = random_traces(1, 6, 4)
+    with torch.no_grad():
+        features = model.encode(torch.from_numpy(image))
+        wanted = generate(model, model.ground(features.tokens, trace), 4, tokenizer, layout)
+    tokens, _, _ = sessions["vision"].run(None, {"image": image})
+    feeds = {name: value.numpy() for name, value in trace._asdict().items()}
+    enhanced, refined = sessions["tvp"].run(None, {"tokens": tokens, **feeds})
+    prompt = embed_prompt(layout, lambda ids: table[ids], enhanced[0], refined[0, :4])
+    logits, _, keys, values = sessions["prefill"].run(
+        None, {"embeddings": prompt.embeddings, "position_ids": prompt.position_ids}
+    )
+    said: list[int] = []
+    while len(said) < len(wanted.tokens):
+        said.append(int(logits[0, -1].argmax()))
+        logits, _, keys, values = sessions["decode"].run(
+            None,
+            {
+                "embeddings": table[[said[-1:]]],
+                "position_ids": answer_positions(prompt.next_position + len(said) - 1, 1),
+                "past_keys": keys,
+                "past_values": values,
+            },
+        )
+    assert len(said) > 0
+    assert tuple(said) == wanted.tokens
+
+
+def test_a_folder_that_is_no_model_directory_is_not_replaced(tmp_path) -> None:
+    (tmp_path / "precious.txt").write_text("keep")
+    with pytest.raises(EngineError, match="exported directory"):
+        write_model_directory(tiny_model(), load_tokenizer(), tmp_path, "tiny", {})
+    assert (tmp_path / "precious.txt").read_text() == "keep"
+
+
+def test_exporting_again_keeps_the_model_card(exported) -> None:
+    model, directory = exported
+    (directory / "MODEL_CARD.md").write_text("card")
+    write_model_directory(model, load_tokenizer(), directory, "tiny", {"seed": 5})
+    assert (directory / "MODEL_CARD.md").read_text() == "card"
+    assert json.loads((directory / MANIFEST_NAME).read_text())["provenance"] == {"seed": 5}
