@@ -74,6 +74,7 @@ class NodeProcess:
         self.name = module.rsplit(".", maxsplit=1)[-1]
         self.last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._on_line = on_line
+        self._is_interrupted = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             env=dict(variables),
@@ -112,17 +113,19 @@ class NodeProcess:
 
     def interrupt(self) -> None:
         """Ask it to end as Ctrl-C does."""
-        if self.status is None:
+        if self.status is None and not self._is_interrupted:
+            self._is_interrupted = True
             self._process.send_signal(signal.SIGINT)
 
     def end(self) -> int:
         """End it, gently first; what a killed process leaves in shared memory is removed."""
-        for request, patience_s in ((signal.SIGINT, _INTERRUPT_S), (signal.SIGTERM, _TERMINATE_S)):
-            if self.status is None:
-                self._process.send_signal(request)
-            status = self.wait(patience_s)
-            if status is not None:
-                return status
+        self.interrupt()
+        status = self.wait(_INTERRUPT_S)
+        if status is None:
+            self._process.send_signal(signal.SIGTERM)
+            status = self.wait(_TERMINATE_S)
+        if status is not None:
+            return status
         segments = segments_of(self.pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 from rosbags.typesys.store import Typestore
 
 from tracevlm_ros.core.errors import InputError
@@ -29,10 +29,16 @@ class BagWriter:
 
     Leaving it by an error still writes the index, so that a recording that fails stays readable.
     ``store`` holds the message types; the shared one knows ROS 2's and tracevlm_msgs.
+    ``compress`` packs the chunks of an MCAP file with zstd; SQLite3 has no such thing.
     """
 
     def __init__(
-        self, path: str | Path, storage: str = "mcap", store: Typestore | None = None
+        self,
+        path: str | Path,
+        storage: str = "mcap",
+        store: Typestore | None = None,
+        *,
+        compress: bool = False,
     ) -> None:
         require_choice("storage", storage, STORAGES)
         self.path = Path(path)
@@ -43,6 +49,8 @@ class BagWriter:
         self.store = store or typestore()
         plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
         self._writer = Writer(self.path, version=9, storage_plugin=plugin)
+        if compress and storage == "mcap":
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._connections: dict[str, Connection] = {}
         try:
             self._writer.open()

@@ -6,19 +6,21 @@ Every entity takes overrides of history, depth, reliability and durability as pa
 
 from typing import Any, NamedTuple
 
+from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
-    QoSCompatibility,
     QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
-    qos_check_compatible,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+_INFINITE_NS = 2_000_000_000 * 1_000_000_000
+"""Middlewares report infinity as about 2**63 ns or 2**31 s; nobody sets 63 years."""
 
 
 def sensor(depth: int) -> QoSProfile:
@@ -131,15 +133,46 @@ def _mismatch(entity: Any, info: TopicEndpointInfo, *, publishes: bool) -> list[
         if publishes
         else (info.qos_profile, entity.qos_profile)
     )
-    compatibility, reason = qos_check_compatible(offered, requested)
-    if compatibility != QoSCompatibility.ERROR:
+    policies = unmet_policies(offered, requested)
+    if not policies:
         return []
     text = (
         f"topic '{entity.topic_name}': no messages pass between this node and {peer}, their QoS "
-        f"does not fit ({reason.strip().rstrip(';')}); override it with the parameter "
+        f"does not fit ({'; '.join(policies)}); override it with the parameter "
         f"qos_overrides.{entity.topic_name}.{'publisher' if publishes else 'subscription'}.<policy>"
     )
     return [Mismatch(entity.topic_name, peer, "qos", text)]
+
+
+def unmet_policies(offered: QoSProfile, requested: QoSProfile) -> list[str]:
+    """What the subscriber asks for and the publisher does not give; empty when they fit.
+
+    rclpy's own check cannot be used: it takes the unset durations of a local profile as different
+    from the infinite ones that the graph reports.
+    """
+    unmet = []
+    if (
+        requested.reliability == ReliabilityPolicy.RELIABLE
+        and offered.reliability == ReliabilityPolicy.BEST_EFFORT
+    ):
+        unmet.append("reliability: offered best_effort, requested reliable")
+    if (
+        requested.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and offered.durability == DurabilityPolicy.VOLATILE
+    ):
+        unmet.append("durability: offered volatile, requested transient_local")
+    if _limit_ns(offered.deadline) > _limit_ns(requested.deadline):
+        unmet.append("deadline: offered longer than requested")
+    if _limit_ns(offered.liveliness_lease_duration) > _limit_ns(
+        requested.liveliness_lease_duration
+    ):
+        unmet.append("liveliness lease: offered longer than requested")
+    return unmet
+
+
+def _limit_ns(duration: Duration) -> float:
+    """Nanoseconds; unset (0) and infinite durations set no limit."""
+    return duration.nanoseconds if 0 < duration.nanoseconds < _INFINITE_NS else float("inf")
 
 
 def _type_name(msg_type: Any) -> str:

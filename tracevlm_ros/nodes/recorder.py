@@ -48,7 +48,11 @@ class Recorder(Node):  # type: ignore[misc]
             for name in self.parameters["topics"].split(",")
             if name.strip()
         }
-        self._writer = BagWriter(self.parameters["bag"], self.parameters["storage"])
+        self._writer = BagWriter(
+            self.parameters["bag"],
+            self.parameters["storage"],
+            compress=self.parameters["compress"],
+        )
         self._items: deque[_Item] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
