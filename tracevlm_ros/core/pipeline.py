@@ -58,9 +58,9 @@ class Pipeline:
         self.focal_px: float | None = config.trace.focal_px
         self._sync = Synchronizer(config.sync, self.drops)
         self._segmenter = TraceSegmenter(config.trace, self.drops)
-        path = CameraPath()
-        self._live = LiveTraces(config, path, self.drops)
-        self.attention = AttentionRecord(config.dwell, path, self.drops)
+        self._path = CameraPath()
+        self._live = LiveTraces(config, self._path, self.drops)
+        self.attention = AttentionRecord(config.dwell, self._path, self.drops)
         self._ready: list[FrameBundle] = []
         self._latest: _Latest | None = None
         self._stamp_ns = 0
@@ -113,8 +113,12 @@ class Pipeline:
         events = self._segmenter.set_view((height, width), self.focal_px)
         if motion.cut:
             events += self._segmenter.finish()
+        elif motion.ok:
+            self._segmenter.move(motion.homography)
         for sample in bundle.gaze:
-            events += self._segmenter.push(self._mapped(sample, (height, width)))
+            looked = self._mapped(sample, (height, width))
+            seen_px = self._path.carry((looked.x_px, looked.y_px), looked.stamp_ns)
+            events += self._segmenter.push(looked, seen_px)
         events += self._segmenter.advance(frame.stamp_ns)
         for event in events:
             self._live.apply(event)
