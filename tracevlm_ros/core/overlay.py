@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.label_image import label_of
 from tracevlm_ros.core.types import BoolArray, FloatArray, Image, Masks, TraceSnapshot
 
 Colour = tuple[int, int, int]
@@ -106,7 +107,7 @@ def _draw_masks(picture: Image, masks: Masks, scale: float) -> dict[int, _Box]:
     """Tint and outline each mask in place; returns the box of each mask that has pixels."""
     regions: dict[int, _Box] = {}
     for trace_id in masks.trace_ids:
-        mask = masks.labels == trace_id
+        mask = masks.labels == label_of(trace_id)
         box = _mask_box(mask)
         if box is None:
             continue

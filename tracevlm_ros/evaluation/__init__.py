@@ -1,0 +1,1 @@
+"""Bags in, scores out: replay through the live pipeline, metrics, one report."""

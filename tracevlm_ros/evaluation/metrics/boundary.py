@@ -29,7 +29,7 @@ def boundary_f(predicted: BoolArray, truth: BoolArray, tolerance: float = TOLERA
     precision = np.count_nonzero(edge & _thicken(true_edge, radius)) / count
     recall = np.count_nonzero(true_edge & _thicken(edge, radius)) / true_count
     total = precision + recall
-    return 2.0 * precision * recall / total if total else 0.0
+    return float(2.0 * precision * recall / total) if total else 0.0
 
 
 def boundary(mask: BoolArray) -> BoolArray:
