@@ -16,6 +16,7 @@ from tracevlm_ros.cli.bag_plan import plan_bag
 from tracevlm_ros.cli.dds import own_domain
 from tracevlm_ros.cli.live_graph import GraphOptions, LiveGraph, print_caption, print_log
 from tracevlm_ros.core.errors import ConfigError
+from tracevlm_ros.ingest.video import is_live
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the graph until the source ends or Ctrl-C."""
-    if arguments.video and not arguments.gaze:
-        raise ConfigError("--video needs --gaze; a bag holds both (--bag)")
+    _require_gaze(arguments)
     with contextlib.ExitStack() as stack:
         domain = arguments.domain
         if domain is None:
@@ -63,6 +63,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _require_gaze(arguments: argparse.Namespace) -> None:
+    """A video file has its gaze in a recording; a live source has it from a tracker's node."""
+    if arguments.bag is not None or arguments.gaze:
+        return
+    if not is_live(arguments.video):
+        raise ConfigError(
+            f"--video {arguments.video} needs --gaze, the recording that belongs to it"
+        )
+    if arguments.domain is None:
+        raise ConfigError(
+            f"--video {arguments.video} is live: name the --domain in which a tracker's node "
+            f"publishes /{arguments.namespace}/gaze"
+        )
+
+
 class _Source(NamedTuple):
     """The node that plays, and the type of gaze that it gives (parameter of gaze_caption)."""
 
@@ -74,7 +89,9 @@ class _Source(NamedTuple):
 
 def _source(arguments: argparse.Namespace) -> _Source:
     if arguments.video:
-        parameters = {"video": arguments.video, "gaze": arguments.gaze, "rate": arguments.rate}
+        parameters = {"video": arguments.video, "rate": arguments.rate}
+        if arguments.gaze:
+            parameters["gaze"] = arguments.gaze
         return _Source("sources", parameters, {}, "gaze_sample")
     plan = plan_bag(arguments.bag, arguments.namespace)
     parameters = {"bag": arguments.bag, "rate": arguments.rate, "wait_for": plan.wait_for}

@@ -7,7 +7,6 @@ The service ``~/pause`` (std_srvs/SetBool) holds it. The process ends after the 
 import importlib
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from std_srvs.srv import SetBool
 from tracevlm_ros.core.errors import InputError, TraceVLMError
 from tracevlm_ros.ingest.bag import BagReader, BagRecord
 from tracevlm_ros.nodes import convert, qos
+from tracevlm_ros.nodes.listeners import wait_for_listeners
 from tracevlm_ros.nodes.pace import Pace
 from tracevlm_ros.nodes.params import NodeParameters, load_schema
 from tracevlm_ros.nodes.spin import StopRequest, run_node
@@ -119,20 +119,12 @@ class Player(Node):  # type: ignore[misc]
         wanted = _names(self.parameters["wait_for"])
         if unknown := sorted(wanted - self._voices.keys()):
             raise InputError(f"wait_for names {unknown[0]}, which is not played")
-        limit_s = time.monotonic() + self.parameters["wait_s"]
-        while not self._is_heard(wanted) and time.monotonic() < limit_s:
-            if self._stop.wait(0.02):
-                return
-        if not self._is_heard(wanted):
-            silent = [name for name, p in self._voices.items() if not p.get_subscription_count()]
+        wait_s = self.parameters["wait_s"]
+        silent = wait_for_listeners(self._voices, wanted, wait_s, self._stop)
+        if silent and not self._stop.is_set():
             self.get_logger().warning(
-                f"after {self.parameters['wait_s']:.0f} s nobody listens to {', '.join(silent)}; "
-                "playing all the same"
+                f"after {wait_s:.0f} s nobody listens to {', '.join(silent)}; playing all the same"
             )
-
-    def _is_heard(self, wanted: set[str]) -> bool:
-        counts = {name: p.get_subscription_count() for name, p in self._voices.items()}
-        return all(counts[name] for name in wanted) if wanted else any(counts.values())
 
     def _play_once(self) -> None:
         start_ns = self._bag.start_ns + int(self.parameters["start_s"] * 1e9)
