@@ -1,0 +1,164 @@
+"""Greedy generation over the ``prefill`` and ``decode`` graphs, one token at a time.
+
+The prompt is read in two parts. What does not depend on the question (image and trace tokens) is
+prefilled once and kept; the task, the question and the answer are decoded after it. So a second
+question about the same trace neither encodes nor prefills again, and gets the answer that it would
+have got as the first one.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.runtime.backend import Backend, Tensor
+from engine.runtime.manifest import Manifest
+from engine.runtime.text import Words
+from tracevlm_ros.core.errors import EngineMismatch
+from tracevlm_ros.core.prompt import EmbeddedPrompt, PromptLayout, answer_positions, embed_prompt
+from tracevlm_ros.core.types import Description
+
+_CACHE = ("keys", "values")
+_AFTER_PREFIX = 2
+"""The task and the answer token, which stand round the question."""
+
+
+class Cache(NamedTuple):
+    """Keys and values of the tokens read so far, in the memory of the back end."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class Read(NamedTuple):
+    """A cache and what the model says after each token of the last pass.
+
+    ``logits`` (S, vocab) and ``hidden`` (S, D) float32.
+    """
+
+    cache: Cache
+    logits: NDArray[np.float32]
+    hidden: NDArray[np.float32]
+
+
+class Question(NamedTuple):
+    """A whole prompt; its first ``prefix`` tokens are the same for every question."""
+
+    prompt: EmbeddedPrompt
+    prefix: int
+
+
+class Language:
+    """The language model of one directory. ``table`` (vocab, D) is looked up on the host."""
+
+    def __init__(
+        self, backend: Backend, manifest: Manifest, words: Words, table: NDArray[np.float32]
+    ) -> None:
+        self._backend = backend
+        self._words = words
+        self._table = table
+        self._limits = (manifest.max_prompt_tokens, manifest.max_new_tokens)
+        grid = manifest.grid_hw
+        ids = words.special_ids()
+        self._layout = PromptLayout.from_ids(ids, grid)
+        self._no_words = frozenset(ids.values())
+
+    def ask(
+        self, enhanced: NDArray[np.float32], trace_tokens: NDArray[np.float32], text: str | None
+    ) -> Question:
+        """Lay out the prompt of one trace: (N, D) image tokens, (K, D) valid trace tokens.
+
+        Raises EngineMismatch when it is longer than the model reads.
+        """
+        ids = None if text is None else self._words.encode(text)
+        prompt = embed_prompt(self._layout, self._look_up, enhanced, trace_tokens, ids)
+        length, limit = prompt.embeddings.shape[1], self._limits[0]
+        if length > limit:
+            raise EngineMismatch(
+                f"the prompt has {length} tokens, this model reads {limit}; ask a shorter question "
+                f"(this one has {0 if ids is None else len(ids)} tokens)"
+            )
+        asked = 0 if ids is None else len(ids)
+        return Question(prompt, length - asked - _AFTER_PREFIX)
+
+    def read_prefix(self, question: Question) -> Cache:
+        """Prefill what every question about this trace shares."""
+        out = self._backend.run(
+            "prefill",
+            {
+                "embeddings": question.prompt.embeddings[:, : question.prefix],
+                "position_ids": question.prompt.position_ids[..., : question.prefix],
+            },
+            resident=_CACHE,
+        )
+        return Cache(out["keys"], out["values"])
+
+    def answer(
+        self, prefix: Cache, question: Question, cancelled: Callable[[], bool]
+    ) -> Iterator[Description]:
+        """One part per token, the last one final; nothing more once ``cancelled()`` is true.
+
+        Ends at ``[SEG]`` (with the segmentation embeddings, from one pass over ``[SEG]`` and the
+        codebook tokens), or without embeddings at the end token, at a token that is no word, or
+        at the model's limit of new tokens.
+        """
+        prompt = question.prompt
+        read = self._read(
+            prefix,
+            prompt.embeddings[:, question.prefix :],
+            prompt.position_ids[..., question.prefix :],
+        )
+        said: list[int] = []
+        probabilities: list[float] = []
+        while not cancelled():
+            token, probability = most_probable(read.logits[-1])
+            probabilities.append(probability)
+            score = float(np.mean(probabilities))
+            position = prompt.next_position + len(said)
+            if token in self._no_words:
+                embeddings = self._segmentation(read.cache, token, position)
+                yield Description(self._words.decode(said), True, score, embeddings)
+                return
+            said.append(token)
+            text, is_full = self._words.decode(said), len(said) == self._limits[1]
+            yield Description(text, is_full, score)
+            if is_full or cancelled():
+                return
+            read = self._step(read.cache, [token], position)
+
+    def _segmentation(self, cache: Cache, token: int, position: int) -> NDArray[np.float32] | None:
+        """(6, D) last hidden states of the codebook tokens, None unless ``token`` is ``[SEG]``."""
+        if token != self._layout.seg:
+            return None
+        return self._step(cache, [token, *self._layout.codebook], position).hidden[1:]
+
+    def _step(self, cache: Cache, tokens: list[int], position: int) -> Read:
+        embeddings = self._look_up(np.asarray(tokens, dtype=np.int64))[None]
+        return self._read(cache, embeddings, answer_positions(position, len(tokens)))
+
+    def _read(
+        self, cache: Cache, embeddings: NDArray[np.float32], position_ids: NDArray[np.int64]
+    ) -> Read:
+        inputs: dict[str, Any] = {
+            "embeddings": embeddings,
+            "position_ids": position_ids,
+            "past_keys": cache.keys,
+            "past_values": cache.values,
+        }
+        out = self._backend.run("decode", inputs, resident=_CACHE)
+        return Read(Cache(out["keys"], out["values"]), out["logits"][0], out["hidden"][0])
+
+    def _look_up(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.asarray(self._table[ids], dtype=np.float32)
+
+
+class Choice(NamedTuple):
+    token: int
+    probability: float
+
+
+def most_probable(logits: NDArray[np.float32]) -> Choice:
+    """The token with the largest of ``logits`` (vocab,), the first of equal ones."""
+    token = int(logits.argmax())
+    return Choice(token, float(1.0 / np.exp(logits - logits[token], dtype=np.float64).sum()))

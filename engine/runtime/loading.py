@@ -1,0 +1,66 @@
+"""From a model's name to a running engine."""
+
+from importlib import resources
+from pathlib import Path
+
+from engine.contract import MANIFEST_NAME
+from engine.runtime.fake import FakeEngine
+from engine.runtime.manifest import Manifest, read_manifest
+from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.errors import BackendError, EngineError
+from tracevlm_ros.core.settings import require_choice
+
+BACKENDS = ("auto", "onnxruntime-cpu", "onnxruntime-cuda")
+
+
+def load_engine(model: str | Path, backend: str = "auto") -> Engine:
+    """Load, verify and warm up a model: ``fake``, ``nano`` (packaged) or a model directory.
+
+    ``auto`` takes CUDA where this ONNX Runtime has it, else the CPU, and says in ``info.notes``
+    when it fell back. Any other ``backend`` is used or refused, never replaced.
+
+    Raises ConfigError for an unknown back end, EngineMismatch for a directory that is not what its
+    manifest says, BackendError when the back end is missing or fails.
+    """
+    require_choice("backend", backend, BACKENDS)
+    if str(model) == "fake":
+        return FakeEngine()
+    return _load(read_manifest(model_directory(model)), backend)
+
+
+def model_directory(model: str | Path) -> Path:
+    """The directory that ``model`` names; raises EngineError when it holds no model."""
+    if str(model) == "nano":
+        directory = Path(str(resources.files("tracevlm_ros"))) / "resources" / "models" / "nano"
+        remedy = "install a release of tracevlm_ros, or give the directory of an exported model"
+    else:
+        directory = Path(model).expanduser()
+        remedy = "give 'nano', 'fake' or the directory of an exported model"
+    if not (directory / MANIFEST_NAME).is_file():
+        raise EngineError(f"model '{model}': {directory} holds no {MANIFEST_NAME}; {remedy}")
+    return directory
+
+
+def _load(manifest: Manifest, backend: str) -> Engine:
+    from engine.runtime.ort_backend import cuda_problem
+
+    notes: tuple[str, ...] = ()
+    if backend == "auto":
+        problem = cuda_problem()
+        if problem is None:
+            try:
+                return _open(manifest, "cuda", notes)
+            except BackendError as error:
+                problem = str(error)
+        notes = (f"runs on the CPU: {problem}",)
+    device = "cuda" if backend == "onnxruntime-cuda" else "cpu"
+    return _open(manifest, device, notes)
+
+
+def _open(manifest: Manifest, device: str, notes: tuple[str, ...]) -> Engine:
+    from engine.runtime.model_engine import ModelEngine
+    from engine.runtime.ort_backend import OrtBackend
+
+    engine = ModelEngine(manifest, OrtBackend(manifest, device), notes)
+    engine.warm_up()
+    return engine

@@ -1,0 +1,243 @@
+"""The engine over a model directory: preprocessing, batching of traces, and the two paths.
+
+``encode``, ``ground`` and ``segment`` are the fast path; ``describe`` may run beside them in
+another thread. Frames of any size are stretched to the model's; more traces than one call of the
+graphs takes run in several calls.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.contract import CODEBOOK_TOKENS
+from engine.runtime.backend import Backend, Tensor, host
+from engine.runtime.language import Cache, Language
+from engine.runtime.limits import (
+    require_image,
+    require_index,
+    require_open,
+    require_prompts,
+    require_seg_embeddings,
+)
+from engine.runtime.manifest import Manifest
+from engine.runtime.text import Words
+from tracevlm_ros.core.engine import EngineInfo, TracePrompt
+from tracevlm_ros.core.errors import EngineMismatch
+from tracevlm_ros.core.preprocess import fit_image
+from tracevlm_ros.core.types import Description, Image
+
+_SHARED = ("tokens", "deep", "shallow")
+_PER_TRACE = ("enhanced", "trace_tokens")
+
+
+class Features(NamedTuple):
+    """One frame as the vision encoder sees it, in the memory of the back end."""
+
+    tokens: Tensor
+    deep: Tensor
+    shallow: Tensor
+
+
+class TraceBatch(NamedTuple):
+    """T traces: ``enhanced`` (T, N, D), ``trace_tokens`` (T, K, D), ``valid`` (T, K)."""
+
+    enhanced: Tensor
+    trace_tokens: Tensor
+    valid: NDArray[np.float32]
+
+
+class Grounded(NamedTuple):
+    """A frame and its traces. ``prefixes`` keeps what ``describe`` has read of each trace."""
+
+    features: Features
+    batches: tuple[TraceBatch, ...]
+    trace_count: int
+    prefixes: dict[int, Cache]
+
+
+class ModelEngine:
+    """Implements ``core.engine.Engine`` with the graphs of ``manifest`` on ``backend``.
+
+    Owns ``backend`` and closes it.
+    """
+
+    def __init__(self, manifest: Manifest, backend: Backend, notes: tuple[str, ...] = ()) -> None:
+        sizes = manifest.sizes
+        self._info = EngineInfo(
+            model_id=manifest.model_id,
+            backend=backend.name,
+            image_size_hw=(sizes["H"], sizes["W"]),
+            mask_size_hw=(sizes["h_mask"], sizes["w_mask"]),
+            max_traces=manifest.max_traces,
+            max_keypoints=sizes["K"],
+            notes=notes,
+        )
+        self._width = sizes["D"]
+        self._backend = backend
+        words = Words(manifest.tokenizer_path, sizes["vocab"])
+        self._language = Language(backend, manifest, words, load_table(manifest))
+        self._closed = False
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def encode(self, image_rgb: Image) -> Features:
+        """See ``Engine.encode``; ``image_rgb`` is not kept."""
+        require_open(self._closed)
+        require_image(image_rgb)
+        image = fit_image(image_rgb, self._info.image_size_hw)[None]
+        return Features(**self._backend.run("vision", {"image": image}, resident=_SHARED))
+
+    def ground(self, features: Any, prompts: Sequence[TracePrompt]) -> Grounded:
+        """See ``Engine.ground``."""
+        require_open(self._closed)
+        require_prompts(prompts, self._info)
+        if not isinstance(features, Features):
+            raise EngineMismatch(f"features are {type(features).__name__}; pass what encode gave")
+        size = self._info.max_traces
+        batches = tuple(
+            self._ground_batch(features, prompts[start : start + size])
+            for start in range(0, len(prompts), size)
+        )
+        return Grounded(features, batches, len(prompts), {})
+
+    def segment(
+        self, grounded: Any, seg_embeddings: Sequence[NDArray[np.float32] | None]
+    ) -> list[NDArray[np.float32] | None]:
+        """See ``Engine.segment``; only traces with embeddings cost time."""
+        require_open(self._closed)
+        frame = _require_grounded(grounded)
+        require_seg_embeddings(len(seg_embeddings), frame.trace_count)
+        size = self._info.max_traces
+        logits: list[NDArray[np.float32] | None] = []
+        for number, batch in enumerate(frame.batches):
+            asked = seg_embeddings[number * size : (number + 1) * size]
+            logits += self._segment_batch(frame.features, batch, asked)
+        return logits
+
+    def describe(
+        self,
+        grounded: Any,
+        index: int,
+        question: str | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Description]:
+        """See ``Engine.describe``; errors of the arguments are raised here, not while iterating."""
+        require_open(self._closed)
+        frame = _require_grounded(grounded)
+        require_index(index, frame.trace_count)
+        number, row = divmod(index, self._info.max_traces)
+        batch = frame.batches[number]
+        keypoints = int(batch.valid[row].sum())
+        asked = self._language.ask(
+            host(batch.enhanced)[row], host(batch.trace_tokens)[row, :keypoints], question
+        )
+
+        def answer() -> Iterator[Description]:
+            if cancelled():
+                return
+            if index not in frame.prefixes:
+                frame.prefixes[index] = self._language.read_prefix(asked)
+            if not cancelled():
+                yield from self._language.answer(frame.prefixes[index], asked, cancelled)
+
+        return answer()
+
+    def warm_up(self) -> None:
+        """Run every graph once, so that the first frame is as fast as the next ones."""
+        features = self.encode(np.zeros((*self._info.image_size_hw, 3), dtype=np.uint8))
+        one = TracePrompt(np.full((1, 2), 0.5), np.zeros(1), np.zeros(1, dtype=np.bool_))
+        grounded = self.ground(features, [one])
+        self.segment(grounded, [np.zeros((CODEBOOK_TOKENS, self._width), dtype=np.float32)])
+        for _ in islice(self.describe(grounded, 0), 2):
+            pass
+
+    def close(self) -> None:
+        """See ``Engine.close``; closing twice is no error."""
+        self._closed = True
+        self._backend.close()
+
+    def _ground_batch(self, features: Features, prompts: Sequence[TracePrompt]) -> TraceBatch:
+        inputs = pad_prompts(prompts, self._info.max_keypoints)
+        out = self._backend.run("tvp", {"tokens": features.tokens, **inputs}, resident=_PER_TRACE)
+        return TraceBatch(out["enhanced"], out["trace_tokens"], inputs["valid"])
+
+    def _segment_batch(
+        self,
+        features: Features,
+        batch: TraceBatch,
+        seg_embeddings: Sequence[NDArray[np.float32] | None],
+    ) -> list[NDArray[np.float32] | None]:
+        rows = [row for row, given in enumerate(seg_embeddings) if given is not None]
+        if not rows:
+            return [None] * len(seg_embeddings)
+        chosen = batch if len(rows) == len(seg_embeddings) else take(batch, rows)
+        given = [self._require_embeddings(item) for item in seg_embeddings if item is not None]
+        out = self._backend.run(
+            "mask",
+            {
+                "deep": features.deep,
+                "shallow": features.shallow,
+                "enhanced": chosen.enhanced,
+                "trace_tokens": chosen.trace_tokens,
+                "valid": chosen.valid,
+                "seg_embeddings": np.stack(given),
+            },
+        )
+        logits: list[NDArray[np.float32] | None] = [None] * len(seg_embeddings)
+        for row, mask in zip(rows, out["mask_logits"], strict=True):
+            logits[row] = mask
+        return logits
+
+    def _require_embeddings(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
+        if given.shape != (CODEBOOK_TOKENS, self._width):
+            raise EngineMismatch(
+                f"segmentation embeddings are {given.shape}, this model takes "
+                f"({CODEBOOK_TOKENS}, {self._width}); they belong to another model: describe again"
+            )
+        return np.asarray(given, dtype=np.float32)
+
+
+def take(batch: TraceBatch, rows: list[int]) -> TraceBatch:
+    """The traces ``rows`` of ``batch``, in host memory."""
+    return TraceBatch(host(batch.enhanced)[rows], host(batch.trace_tokens)[rows], batch.valid[rows])
+
+
+def pad_prompts(prompts: Sequence[TracePrompt], slots: int) -> dict[str, NDArray[np.float32]]:
+    """Inputs ``points``, ``dt_s``, ``pen_up`` and ``valid`` of the ``tvp`` graph, zero-padded."""
+    count = len(prompts)
+    padded = {name: np.zeros((count, slots), np.float32) for name in ("dt_s", "pen_up", "valid")}
+    padded["points"] = np.zeros((count, slots, 2), np.float32)
+    for row, prompt in enumerate(prompts):
+        length = len(prompt.points)
+        padded["points"][row, :length] = prompt.points
+        padded["dt_s"][row, :length] = prompt.dt_s
+        padded["pen_up"][row, :length] = prompt.pen_up
+        padded["valid"][row, :length] = 1.0
+    return padded
+
+
+def load_table(manifest: Manifest) -> NDArray[np.float32]:
+    """The embedding table (vocab, D), mapped from disk. Raises EngineMismatch when it is not."""
+    path = manifest.embeddings_path
+    expected = (manifest.sizes["vocab"], manifest.sizes["D"])
+    try:
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise EngineMismatch(f"{path} is no numpy array ({error}); re-export") from error
+    if table.dtype != np.float32 or table.shape != expected:
+        raise EngineMismatch(
+            f"{path} is {table.dtype} {table.shape}, the manifest asks float32 {expected}; "
+            "re-export"
+        )
+    return np.asarray(table)
+
+
+def _require_grounded(grounded: Any) -> Grounded:
+    if not isinstance(grounded, Grounded):
+        raise EngineMismatch(f"grounded is {type(grounded).__name__}; pass what ground gave")
+    return grounded

@@ -1,0 +1,168 @@
+"""ONNX Runtime as a back end: on the CPU, or by CUDA where that build and a GPU are present."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from engine.contract import GraphSpec, TensorSpec
+from engine.runtime.backend import Array, Tensor
+from engine.runtime.manifest import Manifest, as_text
+from tracevlm_ros.core.errors import BackendError, EngineMismatch
+
+THREADS = {"vision": 2, "tvp": 2, "prefill": 2, "decode": 1, "mask": 2}
+"""Threads per graph on the CPU: one decoded token is too little work to share."""
+_ERRORS_ONLY = 3
+_NUMPY_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
+
+
+class OrtResident:
+    """An OrtValue; freed with the last reference."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def shape(self) -> list[int]:
+        return list(self.value.shape())
+
+    def numpy(self) -> Array:
+        return np.asarray(self.value.numpy())
+
+
+class OrtBackend:
+    """One session per graph; ``device`` is ``cpu`` or ``cuda``.
+
+    Raises BackendError when a graph cannot be loaded or CUDA is asked for and absent, and
+    EngineMismatch when a graph is not what the manifest says.
+    """
+
+    def __init__(self, manifest: Manifest, device: str = "cpu") -> None:
+        require_device(device)
+        self._device = device
+        self._graphs = manifest.graphs
+        self._sessions = {
+            name: _open(name, path, manifest.graphs[name], device)
+            for name, path in manifest.graph_paths.items()
+        }
+
+    @property
+    def name(self) -> str:
+        return f"onnxruntime-{self._device}"
+
+    def run(
+        self, graph: str, inputs: Mapping[str, Tensor], resident: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """See ``Backend.run``. Arrays on the CPU are bound without a copy."""
+        binding = self._sessions[graph].io_binding()
+        names = tuple(self._graphs[graph].outputs)
+        held = {name: contiguous(inputs[name]) for name in self._graphs[graph].inputs}
+        try:
+            for name, tensor in held.items():
+                _bind(binding, name, tensor)
+            for name in names:
+                device = self._device if name in resident else "cpu"
+                binding.bind_output(name, device)
+            self._sessions[graph].run_with_iobinding(binding)
+        except Exception as error:
+            raise BackendError(
+                f"graph '{graph}' failed in {self.name}: {_one_line(error)}; check the shapes "
+                "given, and free memory if it ran out"
+            ) from error
+        values = binding.get_outputs()
+        return {
+            name: OrtResident(value) if name in resident else value.numpy()
+            for name, value in zip(names, values, strict=True)
+        }
+
+    def close(self) -> None:
+        self._sessions.clear()
+
+
+def cuda_problem() -> str | None:
+    """Why ``onnxruntime-cuda`` cannot be used here, None where its provider is built in."""
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return None
+    return (
+        f"onnxruntime {onnxruntime.__version__} has no CUDA provider; install onnxruntime-gpu in "
+        "its place"
+    )
+
+
+def require_device(device: str) -> None:
+    """Raise BackendError unless ONNX Runtime can compute on ``device``."""
+    if device not in ("cpu", "cuda"):
+        raise BackendError(f"device is '{device}', ONNX Runtime here knows cpu and cuda")
+    problem = cuda_problem() if device == "cuda" else None
+    if problem is not None:
+        raise BackendError(problem)
+
+
+def contiguous(tensor: Tensor) -> Tensor:
+    """``tensor`` as a back end may read it by address; the result must outlive the run."""
+    return np.ascontiguousarray(tensor) if isinstance(tensor, np.ndarray) else tensor
+
+
+def _bind(binding: Any, name: str, tensor: Tensor) -> None:
+    if isinstance(tensor, OrtResident):
+        binding.bind_ortvalue_input(name, tensor.value)
+    else:
+        binding.bind_cpu_input(name, tensor)
+
+
+def _open(name: str, path: Path, spec: GraphSpec, device: str) -> Any:
+    provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), session_options(THREADS[name]), providers=[provider]
+        )
+    except Exception as error:
+        raise BackendError(
+            f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__}: "
+            f"{_one_line(error)}; re-export the model or update onnxruntime"
+        ) from error
+    if provider not in session.get_providers():
+        raise BackendError(
+            f"onnxruntime could not start {provider} for {path.name}; check the driver and CUDA "
+            "libraries, or ask for backend='onnxruntime-cpu'"
+        )
+    _check(name, "input", session.get_inputs(), spec.inputs)
+    _check(name, "output", session.get_outputs(), spec.outputs)
+    return session
+
+
+def session_options(threads: int) -> Any:
+    """Threads that sleep when idle: spinning ones starve the other path and the rest of a robot."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _check(graph: str, side: str, found: list[Any], specs: Mapping[str, TensorSpec]) -> None:
+    given = {item.name: item for item in found}
+    if set(given) != set(specs):
+        raise EngineMismatch(
+            f"{side}s of graph '{graph}' are {sorted(given)} in the file, {sorted(specs)} in the "
+            "manifest; re-export"
+        )
+    for name, spec in specs.items():
+        item = given[name]
+        dtype = _NUMPY_TYPES.get(item.type, item.type)
+        same = len(item.shape) == len(spec.shape) and all(
+            not isinstance(size, int) or not isinstance(asked, int) or size == asked
+            for size, asked in zip(item.shape, spec.shape, strict=True)
+        )
+        if dtype != spec.dtype or not same:
+            there = as_text(TensorSpec(dtype, tuple(item.shape)))
+            raise EngineMismatch(
+                f"{side} '{name}' of graph '{graph}' is {there} in the file, {as_text(spec)} in "
+                "the manifest; re-export"
+            )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,47 @@
+"""The model's words: ids of questions, and the text of ids as they are decoded."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from tracevlm_ros.core.errors import EngineMismatch
+from tracevlm_ros.core.tokens import as_continuation, special_tokens
+
+_UNFINISHED = "\ufffd"
+
+
+class Words:
+    """The tokenizer of one model directory.
+
+    Raises EngineMismatch for a file that is none, or that knows more tokens than ``vocab``.
+    """
+
+    def __init__(self, path: Path, vocab: int) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            raise EngineMismatch(
+                f"{path} is no tokenizer of the library `tokenizers` ({error}); re-export"
+            ) from error
+        count = self._tokenizer.get_vocab_size()
+        if count > vocab:
+            raise EngineMismatch(
+                f"{path} knows {count} tokens, the model's vocabulary has {vocab}; re-export"
+            )
+
+    def special_ids(self) -> dict[str, int]:
+        """Ids of the special tokens that this tokenizer knows."""
+        found = {token: self._tokenizer.token_to_id(token) for token in special_tokens()}
+        return {token: index for token, index in found.items() if index is not None}
+
+    def encode(self, text: str) -> NDArray[np.int64]:
+        """Ids of a question, written as in training."""
+        encoding = self._tokenizer.encode(as_continuation(text), add_special_tokens=False)
+        return np.asarray(encoding.ids, dtype=np.int64)
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of ``ids`` without special tokens; a character still incomplete is left out."""
+        text = str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        return text.strip().rstrip(_UNFINISHED)
