@@ -10,7 +10,7 @@ from tracevlm_ros.core.attention.one_euro import OneEuroConfig, OneEuroFilter
 from tracevlm_ros.core.attention.words import word_weight
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.settings import require_choice, require_range
-from tracevlm_ros.core.simplify import IncrementalSimplifier
+from tracevlm_ros.core.simplify import IncrementalSimplifier, tolerance_for
 from tracevlm_ros.core.types import (
     BoolArray,
     FloatArray,
@@ -21,7 +21,6 @@ from tracevlm_ros.core.types import (
     Word,
 )
 
-REFERENCE_LONG_SIDE_PX = 640.0
 MAX_WORDS = 512
 
 
@@ -50,22 +49,21 @@ class TraceGeometry:
 class _Segment:
     """A stretch ``[start, start + len(simplifier))`` of the trace under one weight."""
 
-    __slots__ = ("is_open", "keypoints", "simplifier", "start", "tolerance", "weight")
+    __slots__ = ("_asked", "_keypoints", "simplifier", "start", "weight")
 
-    def __init__(self, start: int, simplifier: IncrementalSimplifier, weight: float) -> None:
+    def __init__(self, start: int, simplifier: IncrementalSimplifier) -> None:
         self.start = start
         self.simplifier = simplifier
-        self.weight = weight
-        self.is_open = True
-        self.tolerance = -1.0
-        self.keypoints: IntArray = np.empty(0, np.int64)
+        self.weight = 1.0
+        self._asked = (0, 0.0)
+        self._keypoints: IntArray = np.empty(0, np.int64)
 
-    def keypoint_indices(self, eps_px: float) -> IntArray:
-        tolerance = eps_px / self.weight
-        if self.is_open or tolerance != self.tolerance:
-            self.keypoints = self.simplifier.keypoints(tolerance) + self.start
-            self.tolerance = tolerance
-        return self.keypoints
+    def keypoint_indices(self, base_px: float, long_side_px: float | None) -> IntArray:
+        asked = (len(self.simplifier), tolerance_for(self.weight, base_px, long_side_px))
+        if asked != self._asked:
+            self._keypoints = self.simplifier.keypoints(asked[1]) + self.start
+            self._asked = asked
+        return self._keypoints
 
 
 class Trace:
@@ -84,8 +82,7 @@ class Trace:
         self._geometry = geometry
         self._drops = drops
         long_side = float(max(image_size_hw))
-        scale = long_side / REFERENCE_LONG_SIDE_PX if geometry.scale_with_image else 1.0
-        self._eps_px = geometry.eps_base_px * scale
+        self._long_side_px = long_side if geometry.scale_with_image else None
         self._filter = OneEuroFilter(geometry.filter, long_side)
         self._stamps: list[int] = []
         self._raw: list[tuple[float, float]] = []
@@ -170,15 +167,14 @@ class Trace:
     def close(self) -> None:
         """No sample will follow; all keypoints and weights are final unless words still come."""
         self.is_open = False
-        if self._segments:
-            self._segments[-1].is_open = False
 
     def keypoint_indices(self) -> IntArray:
         """(K,) rising indices of the fewest points that keep each segment within its tolerance."""
         if not self._segments:
             return np.empty(0, np.int64)
+        base_px, long_side_px = self._geometry.eps_base_px, self._long_side_px
         return np.concatenate(
-            [segment.keypoint_indices(self._eps_px) for segment in self._segments]
+            [segment.keypoint_indices(base_px, long_side_px) for segment in self._segments]
         )
 
     def keypoints(self) -> Keypoints:
@@ -212,9 +208,7 @@ class Trace:
         """Put point ``index`` into the newest segment, or a new one."""
         segment = self._segments[-1] if self._segments else None
         if segment is None or self._must_split(segment, index):
-            if segment is not None:
-                segment.is_open = False
-            segment = _Segment(index, self._new_simplifier(), 1.0)
+            segment = _Segment(index, self._new_simplifier())
             self._segments.append(segment)
         segment.weight = self._weight_of(index)
         segment.simplifier.append(*self._smooth[index])
@@ -250,5 +244,3 @@ class Trace:
         start = self._segments.pop().start if self._segments else 0
         for index in range(start, len(self)):
             self._place(index)
-        if self._segments:
-            self._segments[-1].is_open = self.is_open
