@@ -76,6 +76,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from training.evaluation import evaluate_checkpoint
 
     scores = evaluate_checkpoint(arguments.evaluate, arguments.scenes, arguments.strokes)
-    for part, found in scores.items():
-        print(json.dumps({part: found.as_mapping()}) if arguments.json else found.as_line())
+    for found in scores.values():
+        print(json.dumps(found.as_mapping()) if arguments.json else found.as_line())
     return 0

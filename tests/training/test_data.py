@@ -56,9 +56,7 @@ def test_a_question_goes_into_the_prompt_and_is_not_learned() -> None:
     prompt = simplify_trace(
         TraceTarget(np.array([[1.0, 1.0, 0.0], [9.0, 9.0, 0.5]])), (16, 16), 1.0, 6
     )
-    found = sequences(
-        [Pointed(0, 0, prompt, "what colour is it?", "red")], tokenizer, layout, 6
-    )
+    found = sequences([Pointed(0, 0, prompt, "what colour is it?", "red")], tokenizer, layout, 6)
     question = encode_words(tokenizer, "what colour is it?")
     ids = found.prompt.ids[0].tolist()
     start = ids.index(layout.ask) + 1
@@ -82,7 +80,7 @@ def test_patches_carry_the_class_of_the_object_that_covers_them() -> None:
 
 def test_simplified_points_are_quantised_and_never_cross_a_lifted_pen() -> None:
     raw = np.array([[i * 10.0, 0.0, i / 60] for i in range(5)])
-    target = TraceTarget(np.concatenate([raw, raw + [0.0, 30.0, 1.0]]), pen_up_at=5)
+    target = TraceTarget(np.concatenate([raw, raw + np.array([0.0, 30.0, 1.0])]), pen_up_at=5)
     prompt = simplify_trace(target, (64, 64), 1.0, 6)
     assert len(prompt.points) == 4
     assert prompt.pen_up.tolist() == [False, False, True, False]

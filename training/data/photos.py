@@ -18,6 +18,8 @@ from tracevlm_ros.core.types import BoolArray, Image
 from training.data.categories import CATEGORIES, phrase
 from training.data.sample import Instance, Sample
 
+_FINER = 4
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhotoConfig:
@@ -204,12 +206,24 @@ def read_photo(path: Path) -> Image:
 
 
 def fill(outlines: list[np.ndarray], size_hw: tuple[int, int]) -> BoolArray:
-    """Union of polygons in pixels (COCO: pixel corners) as a bool mask."""
-    mask = np.zeros(size_hw, np.uint8)
+    """Union of polygons as a bool mask: pixels of which at least half lies inside.
+
+    Coordinates are pixels with the origin at the corner of the image, as COCO has them. Filled four
+    times finer and averaged, since OpenCV also fills every pixel that an outline touches.
+    """
+    mask = np.zeros(size_hw, np.bool_)
+    corners = np.concatenate(outlines)
+    x0, y0 = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(corners.max(axis=0)), size_hw[::-1]).astype(int)
+    if x0 >= x1 or y0 >= y1:
+        return mask
+    fine = np.zeros(((y1 - y0) * _FINER, (x1 - x0) * _FINER), np.uint8)
     for outline in outlines:
-        points = np.round((outline - 0.5) * 16).astype(np.int32)
-        cv2.fillPoly(mask, [points], 1, cv2.LINE_8, 4)
-    return mask.astype(np.bool_)
+        points = np.round(((outline - (x0, y0)) * _FINER - 0.5) * 16).astype(np.int32)
+        cv2.fillPoly(fine, [points], 255, cv2.LINE_8, 4)
+    shares = cv2.resize(fine, (int(x1 - x0), int(y1 - y0)), interpolation=cv2.INTER_AREA)
+    mask[y0:y1, x0:x1] = shares >= 128
+    return mask
 
 
 def _relight(image: Image, rng: np.random.Generator) -> Image:

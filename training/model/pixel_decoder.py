@@ -77,7 +77,7 @@ class MaskLevel(nn.Module):
         fine = F.gelu(self.smooth(F.gelu(self.up(grid))))
         weights = self.hyper(tokens[:, 0])
         channels = fine.shape[1]
-        logits = weights[:, None] @ fine.flatten(2) * channels**-0.5
+        logits: Tensor = weights[:, None] @ fine.flatten(2) * channels**-0.5
         return logits.reshape(-1, 2 * height, 2 * width)
 
 
