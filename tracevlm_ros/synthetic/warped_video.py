@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.types import BoolArray, FloatArray, Image
+
+_Floats32 = NDArray[np.float32]
 
 
 def textured_picture(size_hw: tuple[int, int], seed: int) -> Image:
@@ -79,7 +82,7 @@ class WarpedVideo:
             borderMode=cv2.BORDER_REFLECT,
         ).astype(np.float32)
         if self.cover is not None:
-            image = self._with_cover(image, index)
+            image = self._with_cover(np.asarray(image), index)
         if self.noise > 0:
             rng = np.random.default_rng((self.seed, index))
             image += rng.normal(0.0, self.noise, image.shape[:2])[..., None].astype(np.float32)
@@ -115,7 +118,7 @@ class WarpedVideo:
         y = height * (0.5 + 0.15 * np.sin(2 * np.pi * way))
         return np.array([x, y]), radius
 
-    def _with_cover(self, image: FloatArray, index: int) -> FloatArray:
+    def _with_cover(self, image: _Floats32, index: int) -> _Floats32:
         assert self.cover is not None
         height, width = self.size_hw
         centre, radius = self._disc(index)
@@ -126,4 +129,5 @@ class WarpedVideo:
         row, column = np.mgrid[:height, :width]
         behind = radius - np.hypot(column - centre[0], row - centre[1])
         alpha = np.clip(behind + 0.5, 0, 1).astype(np.float32)[..., None]
-        return image * (1 - alpha) + front.astype(np.float32) * alpha
+        blended: _Floats32 = image * (1 - alpha) + front.astype(np.float32) * alpha
+        return blended

@@ -19,8 +19,9 @@ _REMAP_ROWS = 16384
 _FAR = (-1e4, 3e4)
 _GROW = 128
 _FLAT = 8.0
-_LEVEL_STEP = 12.0
-_UNLIKE = 0.3
+_LEVEL_STEP = 10.0
+_SPREAD_STEP = 4.0
+_UNLIKE = 0.6
 _ADAPT = 0.1
 
 Floats32 = NDArray[np.float32]
@@ -126,7 +127,9 @@ class PatchStore:
         before = self._contrast[slots]
         flat = before < _FLAT
         score = (unit * self._pixels[slots]).sum(axis=1)
-        other = (np.abs(level - self._level[slots]) > _LEVEL_STEP) | (contrast > before + _FLAT)
+        other = (np.abs(level - self._level[slots]) > _LEVEL_STEP) | (
+            contrast > 1.5 * before + _SPREAD_STEP
+        )
         covered: BoolArray = np.where(flat, other, score < _UNLIKE)
         same = slots[~covered]
         self._level[same] += _ADAPT * (level[~covered] - self._level[same])
@@ -204,4 +207,5 @@ def likeness(
     row, column = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     lattice = np.stack([column.ravel(), row.ravel()])[:, None].astype(np.float32)
     seen = _unit(_sample(one, points_one, lattice))[0] * _unit(_sample(two, points_two, lattice))[0]
-    return seen.sum(axis=1).astype(np.float64)
+    correlation: FloatArray = seen.sum(axis=1).astype(np.float64)
+    return correlation

@@ -13,8 +13,10 @@ NO_PATCH = -1
 class TracePoints:
     """Arrays over the N raw points; only the tracker writes to them.
 
-    ``keypoints``: the raw points that are followed, helpers included. ``slot``: their patch, NO_PATCH before it was seen inside the image. ``unseen``: frames since the point was last TRACKED. ``doubtful``:
-    frames in a row in which it looked only roughly as at first. ``home`` (N, 2): the points in the
+    ``keypoints``: the raw points that are followed, helpers included. ``slot``: their patch,
+    NO_PATCH before it was seen inside the image. ``original``: it still is the first sight.
+    ``unseen``: frames since the point was last TRACKED. ``doubtful``: frames in a row in which it
+    looked only roughly as at first. ``home`` (N, 2): the points in the
     trace's reference frame; ``since`` (3, 3): homography of the scene from there to this frame.
     """
 
@@ -40,7 +42,9 @@ class TracePoints:
         finite = finite_rows(points_px)
         count = len(points_px)
         self.xy = np.concatenate([self.xy, np.where(finite[:, None], points_px, np.nan)])
-        back = apply_homography(np.linalg.inv(self.since), self.xy[len(self.home) :])
+        back = apply_homography(
+            np.asarray(np.linalg.inv(self.since), dtype=np.float64), self.xy[len(self.home) :]
+        )
         self.home = np.concatenate([self.home, back])
         fresh = np.where(finite, PointStatus.TRACKED, PointStatus.LOST).astype(np.int8)
         self.status = np.concatenate([self.status, fresh])

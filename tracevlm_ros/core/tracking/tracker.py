@@ -90,7 +90,9 @@ class TraceTracker:
         if points.ndim != 2 or points.shape[1] != 2:
             raise InputError(f"trace {trace_id}: points are {points.shape}; pass (M, 2)")
         trace = self._traces.setdefault(trace_id, TracePoints())
-        self.drops["point_not_finite"] += trace.append(points)
+        unusable = trace.append(points)
+        if unusable:
+            self.drops["point_not_finite"] += unusable
 
     def set_keypoints(self, trace_id: int, indices: ArrayLike) -> None:
         """Say which raw points are followed; replaces the former choice. Order does not matter.
