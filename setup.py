@@ -53,7 +53,8 @@ setup(
             "evaluation/report/*.html",
             "evaluation/report/*.css",
             "nodes/*.yaml",
-        ]
+        ],
+        "training": ["*.json"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

@@ -165,7 +165,8 @@ class Pipeline:
         is_short = snapshot.end_ns - snapshot.start_ns < settings.min_dwell_ms * NS_PER_MS
         if not snapshot.is_open:
             live.is_told = True
-            self.drops["trace_too_short"] += is_short
+            if is_short:
+                self.drops["trace_too_short"] += 1
             return not is_short
         if is_short or live.described_count == 0:
             return not is_short
