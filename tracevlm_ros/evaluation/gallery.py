@@ -1,5 +1,6 @@
 """Which frames the report shows: an even strip through the recording, and the best and worst."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -43,16 +44,20 @@ class Gallery:
         self._worst: dict[int, Picture] = {}
 
     def add(
-        self, outcome: FrameOutcome, overlay_rgb: Image, scores: tuple[MaskSample, ...]
+        self,
+        outcome: FrameOutcome,
+        overlay_rgb: Callable[[], Image],
+        scores: tuple[MaskSample, ...],
     ) -> None:
-        """``scores`` are the frame's mask samples; without any it can only join the strip."""
+        """``overlay_rgb`` draws the frame when it is wanted; ``scores`` are its mask samples,
+        without any it can only join the strip."""
         stamp_ns = outcome.frame.stamp_ns
         if self._start_ns is None:
             self._start_ns = stamp_ns
         time_s = (stamp_ns - self._start_ns) / 1e9
         if self._seen % self._stride == 0:
-            self._strip.append(Picture(_jpeg(overlay_rgb), time_s, f"{time_s:.1f} s"))
-            if len(self._strip) >= 2 * STRIP_LENGTH:
+            self._strip.append(Picture(_jpeg(overlay_rgb()), time_s, f"{time_s:.1f} s"))
+            if len(self._strip) >= 8 * STRIP_LENGTH:
                 self._strip = self._strip[::2]
                 self._stride *= 2
         self._seen += 1
@@ -76,7 +81,9 @@ class Gallery:
         ]
         return sorted(found, key=lambda case: -case.picture.value)
 
-    def _keep_extremes(self, score: MaskSample, overlay_rgb: Image, time_s: float) -> None:
+    def _keep_extremes(
+        self, score: MaskSample, overlay_rgb: Callable[[], Image], time_s: float
+    ) -> None:
         value = score.overlap.iou
         known = self._best.get(score.label), self._worst.get(score.label)
         is_best = known[0] is None or value > known[0].value
@@ -84,7 +91,7 @@ class Gallery:
         if not is_best and not is_worst:
             return
         note = f"object {score.label} at {time_s:.1f} s: J {value:.2f}, F {score.boundary_f:.2f}"
-        picture = Picture(_jpeg(overlay_rgb), time_s, note, value)
+        picture = Picture(_jpeg(overlay_rgb()), time_s, note, value)
         if is_best:
             self._best[score.label] = picture
         if is_worst:

@@ -1,5 +1,6 @@
 """A recording as a stream of samples, in the order in which they arrived."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,12 @@ from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import Frame, GazeSample, Word
 from tracevlm_ros.ingest.bag import BagReader, BagRecord
 from tracevlm_ros.ingest.bag_messages import to_frame, to_gaze_sample, to_word
+from tracevlm_ros.ingest.gaze_recordings import open_gaze
 from tracevlm_ros.ingest.topics import BagTopic, TopicKind
+from tracevlm_ros.ingest.video import read_video
 
+VIDEO_START_NS = 1_000_000_000
+"""Stamp of a video's first frame: the pipeline takes stamp 0 for "not set"."""
 Sample = Frame | GazeSample | Word
 
 
@@ -74,6 +79,44 @@ def merged_samples(frames: Iterable[Frame], gaze: Iterable[GazeSample]) -> Itera
     if waiting is not None:
         yield waiting
         yield from samples
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoWithGaze:
+    """A video file and the gaze recording that belongs to it.
+
+    ``is_video_time``: the gaze's stamps count from the first frame; otherwise its first sample
+    belongs to the first frame. ``gaze_offset_ns`` is added to the gaze.
+    """
+
+    video: Path
+    gaze: Path
+    is_video_time: bool = False
+    gaze_offset_ns: int = 0
+
+
+def video_samples(source: VideoWithGaze) -> Iterator[Sample]:
+    """Frames and gaze of a video; the first frame is at VIDEO_START_NS.
+
+    Raises InputError for a video without frames and for what the readers refuse.
+    """
+    frames = read_video(source.video)
+    first = next(frames, None)
+    if first is None:
+        raise InputError(f"video {source.video} holds no frames; check it with ffprobe")
+    shift_ns = VIDEO_START_NS - first.stamp_ns
+    size_hw = (first.image_rgb.shape[0], first.image_rgb.shape[1])
+    moved = (f._replace(stamp_ns=f.stamp_ns + shift_ns) for f in itertools.chain([first], frames))
+    return merged_samples(moved, _moved_gaze(source, size_hw))
+
+
+def _moved_gaze(source: VideoWithGaze, size_hw: tuple[int, int]) -> Iterator[GazeSample]:
+    start_ns = 0 if source.is_video_time else None
+    for sample in open_gaze(source.gaze).samples(size_hw):
+        if start_ns is None:
+            start_ns = sample.stamp_ns
+        shift_ns = VIDEO_START_NS - start_ns + source.gaze_offset_ns
+        yield sample._replace(stamp_ns=sample.stamp_ns + shift_ns)
 
 
 def find_bags(paths: Iterable[Path]) -> list[Path]:

@@ -44,6 +44,10 @@ class RecordingScorer:
         self._finals: dict[int, SpokenCaption] = {}
         self._gaps: dict[int, list[MaskSample]] = defaultdict(list)
 
+    @property
+    def frames(self) -> int:
+        return self._samples.frames
+
     def add(self, outcome: FrameOutcome) -> tuple[MaskSample, ...]:
         """Score one frame; returns its mask samples, those of gaps excepted."""
         self._samples.frames += 1

@@ -1,0 +1,236 @@
+"""One recording from end to end: outcomes, scores, predictions, pictures, overlay video.
+
+Whatever happens half-way, what was scored until then is kept together with the error.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tracevlm_ros.core.config import PipelineConfig
+from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.errors import TraceVLMError
+from tracevlm_ros.core.overlay import draw_overlay
+from tracevlm_ros.core.pipeline import Pipeline
+from tracevlm_ros.core.types import Image
+from tracevlm_ros.evaluation.gallery import Case, Gallery, Picture
+from tracevlm_ros.evaluation.ground_truth import (
+    NO_TRUTH,
+    GroundTruth,
+    load_ground_truth,
+    read_sidecar,
+)
+from tracevlm_ros.evaluation.outcome import CaptionBoard, FrameOutcome, shown_trace_ids
+from tracevlm_ros.evaluation.overlay_video import OverlayVideo
+from tracevlm_ros.evaluation.predictions import PredictionWriter
+from tracevlm_ros.evaluation.recorded import recorded_outcomes
+from tracevlm_ros.evaluation.recording import (
+    BagTopics,
+    Sample,
+    VideoWithGaze,
+    bag_samples,
+    video_samples,
+)
+from tracevlm_ros.evaluation.replay import replay
+from tracevlm_ros.evaluation.samples import Samples
+from tracevlm_ros.evaluation.scorer import RecordingScorer
+from tracevlm_ros.ingest.bag import BagReader
+
+Progress = Callable[[int], None]
+"""Called after each frame with the number of frames done."""
+
+
+def _say_nothing(frames: int) -> None:
+    del frames
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationConfig:
+    """``sidecar`` overrides where the ground truth is looked for. ``with_predictions`` writes the
+    output bag and the JSON lines, ``with_overlay`` the overlay video."""
+
+    pipeline: PipelineConfig = field(default_factory=PipelineConfig)
+    topics: BagTopics = field(default_factory=BagTopics)
+    sidecar: Path | None = None
+    with_predictions: bool = True
+    with_overlay: bool = False
+
+
+@dataclass(slots=True)
+class RecordingResult:
+    """``error`` ended the recording early; everything else holds what came before it.
+    ``span_s`` is the time from the first to the last frame, ``wall_s`` how long it took."""
+
+    name: str
+    path: Path
+    model_id: str = ""
+    samples: Samples = field(default_factory=Samples)
+    strip: list[Picture] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    missing_truth: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    error: str | None = None
+    overlay: Path | None = None
+    span_s: float = 0.0
+    wall_s: float = 0.0
+
+
+def evaluate_bag(
+    path: Path,
+    name: str,
+    engine: Engine,
+    config: EvaluationConfig,
+    folder: Path,
+    progress: Progress = _say_nothing,
+) -> RecordingResult:
+    """Replay a bag offline and score it; outputs go into ``folder``."""
+    result = RecordingResult(name, path, engine.info.model_id)
+    with _kept(result), BagReader(path) as bag:
+        truth = load_ground_truth(bag, config.sidecar)
+        pipeline = Pipeline(config.pipeline, engine)
+        samples = bag_samples(bag, config.topics, pipeline.drops)
+        _note_damage(result, bag)
+        _replayed(result, samples, pipeline, engine, truth, config, folder, progress)
+    return result
+
+
+def evaluate_video(
+    source: VideoWithGaze,
+    name: str,
+    engine: Engine,
+    config: EvaluationConfig,
+    folder: Path,
+    progress: Progress = _say_nothing,
+) -> RecordingResult:
+    """The same for a video and its gaze; ground truth only from ``config.sidecar``."""
+    result = RecordingResult(name, source.video, engine.info.model_id)
+    with _kept(result):
+        truth = NO_TRUTH if config.sidecar is None else read_sidecar(config.sidecar)
+        pipeline = Pipeline(config.pipeline, engine)
+        samples = video_samples(source)
+        _replayed(result, samples, pipeline, engine, truth, config, folder, progress)
+    return result
+
+
+def evaluate_recorded(
+    inputs: Path,
+    outputs: Path,
+    name: str,
+    config: EvaluationConfig,
+    folder: Path,
+    progress: Progress = _say_nothing,
+) -> RecordingResult:
+    """Score what a live graph answered: the bag that was played and the bag that was recorded."""
+    result = RecordingResult(name, outputs)
+    with _kept(result), BagReader(inputs) as played, BagReader(outputs) as recorded:
+        truth = load_ground_truth(played, config.sidecar)
+        _note_damage(result, played)
+        _note_damage(result, recorded)
+        drops = Drops()
+        outcomes = recorded_outcomes(played, recorded, config.topics, drops)
+        _score(result, outcomes, truth, drops, config, folder, None, progress)
+    return result
+
+
+def _replayed(
+    result: RecordingResult,
+    samples: Iterable[Sample],
+    pipeline: Pipeline,
+    engine: Engine,
+    truth: GroundTruth,
+    config: EvaluationConfig,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    with ExitStack() as stack:
+        writer = stack.enter_context(PredictionWriter(folder)) if config.with_predictions else None
+        outcomes = replay(samples, pipeline, engine)
+        _score(result, outcomes, truth, pipeline.drops, config, folder, writer, progress)
+
+
+def _score(
+    result: RecordingResult,
+    outcomes: Iterable[FrameOutcome],
+    truth: GroundTruth,
+    drops: Drops,
+    config: EvaluationConfig,
+    folder: Path,
+    writer: PredictionWriter | None,
+    progress: Progress,
+) -> None:
+    scorer, gallery, board = RecordingScorer(truth), Gallery(), CaptionBoard()
+    result.missing_truth = truth.missing
+    before, first_ns = time.perf_counter(), None
+    with ExitStack() as stack:
+        video = _open_video(result, config, folder, stack)
+        try:
+            for outcome in outcomes:
+                first_ns = first_ns or outcome.frame.stamp_ns
+                if writer is not None:
+                    writer.write(outcome)
+                scores = scorer.add(outcome)
+                picture = _painter(outcome, board)
+                gallery.add(outcome, picture, scores)
+                if video is not None:
+                    video.write(picture(), outcome.frame.stamp_ns)
+                result.model_id = _model_id(outcome) or result.model_id
+                result.span_s = (outcome.frame.stamp_ns - first_ns) / 1e9
+                progress(scorer.frames)
+        finally:
+            result.samples = scorer.finish()
+            result.samples.drops.update(drops)
+            result.strip, result.cases = gallery.strip(), gallery.cases()
+            result.wall_s = time.perf_counter() - before
+
+
+def _open_video(
+    result: RecordingResult, config: EvaluationConfig, folder: Path, stack: ExitStack
+) -> OverlayVideo | None:
+    if not config.with_overlay:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    result.overlay = folder / "overlay.mp4"
+    return stack.enter_context(OverlayVideo(result.overlay))
+
+
+def _painter(outcome: FrameOutcome, board: CaptionBoard) -> Callable[[], Image]:
+    """Draws at most once, and only when asked."""
+    board.add(outcome.captions)
+    texts = board.texts_at(outcome.frame.stamp_ns, shown_trace_ids(outcome))
+
+    @functools.cache
+    def paint() -> Image:
+        return draw_overlay(outcome.frame.image_rgb, outcome.masks, outcome.traces, texts)
+
+    return paint
+
+
+def _model_id(outcome: FrameOutcome) -> str:
+    return outcome.captions[-1].caption.model_id if outcome.captions else ""
+
+
+def _note_damage(result: RecordingResult, bag: BagReader) -> None:
+    if bag.damage:
+        result.notes.append(f"damaged: {bag.damage}")
+
+
+@contextmanager
+def _kept(result: RecordingResult) -> Iterator[None]:
+    """Turns an error of the project into ``result.error``; anything else is a bug and passes."""
+    try:
+        yield
+    except TraceVLMError as error:
+        result.error = str(error)
+
+
+def recording_names(paths: Iterable[Path]) -> Iterator[str]:
+    """A short folder name for each recording, unique among them."""
+    used: dict[str, int] = {}
+    for path in paths:
+        stem = path.stem if path.is_file() else path.name
+        used[stem] = used.get(stem, 0) + 1
+        yield stem if used[stem] == 1 else f"{stem}_{used[stem]}"
