@@ -37,7 +37,7 @@ ARGUMENTS = {
         "empty: your own drivers publish image and gaze in the namespace.",
     ),
     "gaze": ("", "Gaze table (.tsv, .csv) that belongs to a video source."),
-    "model": ("", "Model directory; empty: the model in the package."),
+    "model": ("nano", "nano (in the package), fake, or a model directory."),
     "namespace": ("tracevlm", "Namespace of all nodes and relative topics."),
     "params_file": (
         str(Path(get_package_share_directory(PACKAGE)) / "config" / "gaze_caption.yaml"),
@@ -111,9 +111,7 @@ def _gaze_caption() -> list[LaunchDescriptionEntity]:
 
 def _change(node: LifecycleNode, transition_id: int) -> EmitEvent:
     return EmitEvent(
-        event=ChangeState(
-            lifecycle_node_matcher=matches_action(node), transition_id=transition_id
-        )
+        event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition_id)
     )
 
 

@@ -22,7 +22,7 @@ class GraphOptions:
     """``parameters`` override those of ``params_file`` for gaze_caption. ``record`` names a new
     bag for ``record_topics`` (relative names are of the namespace)."""
 
-    model: str = ""
+    model: str = "nano"
     namespace: str = "tracevlm"
     params_file: Path | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -30,6 +30,15 @@ class GraphOptions:
     record_topics: tuple[str, ...] = OUTPUT_TOPICS
     use_sim_time: bool = False
     domain_id: int | None = None
+
+
+def keep_all(namespace: str, waiting_frames: int = 1000) -> dict[str, Any]:
+    """Parameters of gaze_caption that drop no frame and no gaze on the way to the pipeline."""
+    prefix = f"/{namespace.strip('/')}".rstrip("/")
+    parameters: dict[str, Any] = {"image_depth": waiting_frames, "max_gaze_wait_ms": 5000}
+    for topic in ("image", "image/compressed", "gaze"):
+        parameters[f"qos_overrides.{prefix}/{topic}.subscription.reliability"] = "reliable"
+    return parameters
 
 
 class Watcher:
@@ -99,6 +108,21 @@ class Watcher:
             return self._reports > before and pending == "0"
 
         self.wait_for(is_idle, _IDLE_S, "the end of gaze_caption's work")
+
+    def summary(self) -> str:
+        """One line of the last diagnostics: frames, captions, latency, drops."""
+        totals = self.diagnostics.get("input", {})
+        latency = self.diagnostics.get("latency", {}).get("message", "")
+        drops = {
+            reason: count
+            for reason, count in self.diagnostics.get("drops", {}).items()
+            if reason not in ("message", "level")
+        }
+        dropped = ", ".join(f"{reason} {count}" for reason, count in drops.items()) or "nothing"
+        return (
+            f"{totals.get('image_total', 0)} images in, {totals.get('masks_total', 0)} masks and "
+            f"{totals.get('captions_total', 0)} captions out, {latency}; dropped: {dropped}"
+        )
 
 
 class LiveGraph:

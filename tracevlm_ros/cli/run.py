@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 
 from tracevlm_ros.cli.bag_plan import plan_bag
 from tracevlm_ros.cli.dds import own_domain
-from tracevlm_ros.cli.live_graph import GraphOptions, LiveGraph, print_caption, print_log
+from tracevlm_ros.cli.live_graph import (
+    GraphOptions,
+    LiveGraph,
+    keep_all,
+    print_caption,
+    print_log,
+)
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.ingest.video import is_live
 
@@ -24,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--video", help="video file, camera (/dev/video0) or rtsp:// address")
     source.add_argument("--bag", type=Path, help="rosbag2 bag with images and gaze")
     parser.add_argument("--gaze", help="gaze table (.tsv, .csv) that belongs to --video")
-    parser.add_argument("--model", default="", help="model directory (default: the built-in one)")
+    parser.add_argument("--model", default="nano", help="nano (default), fake or a model directory")
     parser.add_argument("--record", type=Path, help="write captions, masks and traces to a new bag")
     parser.add_argument("--namespace", default="tracevlm", help="of all topics")
     parser.add_argument("--params-file", type=Path, help="parameters of gaze_caption (YAML)")
@@ -60,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         graph = stack.enter_context(LiveGraph(options, _printer(arguments), log))
         graph.play(source.node, source.parameters, remappings=source.remappings)
         graph.finish()
+        print_log("tracevlm run", graph.watcher.summary())
     return 0
 
 
@@ -68,9 +75,7 @@ def _require_gaze(arguments: argparse.Namespace) -> None:
     if arguments.bag is not None or arguments.gaze:
         return
     if not is_live(arguments.video):
-        raise ConfigError(
-            f"--video {arguments.video} needs --gaze, the recording that belongs to it"
-        )
+        raise ConfigError(f"--video {arguments.video} needs --gaze, its recording of gaze")
     if arguments.domain is None:
         raise ConfigError(
             f"--video {arguments.video} is live: name the --domain in which a tracker's node "
@@ -101,7 +106,7 @@ def _source(arguments: argparse.Namespace) -> _Source:
 def _parameters(arguments: argparse.Namespace, gaze_type: str) -> dict[str, Any]:
     parameters: dict[str, Any] = {"gaze_type": gaze_type}
     if arguments.keep_all:
-        parameters["image_depth"] = 1000
+        parameters |= keep_all(arguments.namespace)
     return parameters
 
 

@@ -100,7 +100,7 @@ def _latency(state: NodeState) -> _Verdict:
 
 
 def _drops(state: NodeState) -> _Verdict:
-    values = {reason: str(count) for reason, count in sorted(state.drops.items())}
+    values = {reason: str(count) for reason, count in sorted(state.drops.items()) if count}
     fresh = {
         reason: count - state.drops_before[reason]
         for reason, count in state.drops.items()

@@ -97,6 +97,10 @@ class FastPath(Worker):
         """An image message; it is decoded when its turn comes."""
         self._images.put((message, arrival))
 
+    def count_lost(self, what: str, count: int) -> None:
+        """The middleware says that it lost ``count`` messages."""
+        self.inbox.count_drop(f"{what}_lost_in_transport", count)
+
     def offer_gaze(self, gaze: Gaze) -> None:
         self._gaze.put(gaze)
 

@@ -102,7 +102,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
         self._report()
         try:
             config = pipeline_config(self.parameters.values())
-            self._engine = load_engine(self.parameters["model"])
+            self._engine = load_engine(self.parameters["model"], self.parameters["backend"])
             self._engine_state = "warming up"
             self._report()
             warm_up(config, self._engine)

@@ -17,6 +17,9 @@ from tracevlm_ros.nodes.params import NodeParameters
 from tracevlm_ros.nodes.stopwatch import Stopwatch
 
 _TRANSPORTS = {"raw": (Image, "image"), "compressed": (CompressedImage, "image/compressed")}
+_IMAGES_IN_TRANSPORT = 5
+"""Images that the middleware may hold while the executor is busy; what the engine cannot follow is
+dropped behind that, by policy and counted."""
 _GAZE_TYPES = {"gaze_sample": GazeSample, "point_stamped": PointStamped}
 
 
@@ -41,24 +44,36 @@ class Inputs:
         transport = parameters["image_transport"]
         for name in _TRANSPORTS if transport == "auto" else (transport,):
             msg_type, topic = _TRANSPORTS[name]
+            profile = qos.sensor(max(_IMAGES_IN_TRANSPORT, parameters["image_depth"]))
             self._images[name] = self._subscribe(
-                msg_type, topic, self._image_callback(name), qos.sensor(parameters["image_depth"])
+                msg_type, topic, self._image_callback(name), profile, loses="image"
             )
         gaze_type = _GAZE_TYPES[parameters["gaze_type"]]
         on_gaze = self._on_sample if gaze_type is GazeSample else self._on_point
-        self._subscribe(gaze_type, "gaze", on_gaze, qos.sensor(min(1000, parameters["gaze_depth"])))
+        profile = qos.sensor(min(1000, parameters["gaze_depth"]))
+        self._subscribe(gaze_type, "gaze", on_gaze, profile, loses="gaze")
         self._subscribe(Word, "words", self._on_word, qos.reliable(100))
         self._subscribe(String, "query", self._on_query, qos.reliable(10))
 
     def _subscribe(
-        self, msg_type: Any, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+        self,
+        msg_type: Any,
+        topic: str,
+        callback: Callable[[Any], None],
+        profile: QoSProfile,
+        loses: str = "",
     ) -> Any:
+        """``loses`` is the name under which losses of the middleware are counted."""
+
+        def on_lost(info: Any) -> None:
+            self._fast_path.count_lost(loses, info.total_count_change)
+
         subscription = self._node.create_subscription(
             msg_type,
             topic,
             callback,
             profile,
-            event_callbacks=qos.QUIET_SUBSCRIPTION,
+            event_callbacks=qos.quiet_subscription(on_lost if loses else None),
             qos_overriding_options=qos.overridable(),
         )
         self._all.append(self._watch.subscription(subscription))

@@ -17,10 +17,10 @@ class Inbox:
         self.changed = threading.Condition()
         self.drops = Drops()
 
-    def count_drop(self, reason: str) -> None:
-        """Count one drop from any thread."""
+    def count_drop(self, reason: str, count: int = 1) -> None:
+        """Count drops from any thread."""
         with self.changed:
-            self.drops[reason] += 1
+            self.drops[reason] += count
 
     def drops_now(self) -> Drops:
         """A copy of the counts so far."""

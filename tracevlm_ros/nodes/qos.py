@@ -4,6 +4,7 @@ Every entity takes overrides of history, depth, reliability and durability as pa
 ``qos_overrides.<topic>.<publisher|subscription>.<policy>``.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rclpy.duration import Duration
@@ -113,9 +114,15 @@ class ConnectionWatch:
         return sorted(now), new
 
 
-QUIET_SUBSCRIPTION = SubscriptionEventCallbacks(use_default_callbacks=False)
 QUIET_PUBLISHER = PublisherEventCallbacks(use_default_callbacks=False)
 """ConnectionWatch says more than rclpy's default warnings, which name one policy and no peer."""
+
+
+def quiet_subscription(
+    on_lost: Callable[[Any], None] | None = None,
+) -> SubscriptionEventCallbacks:
+    """No default warnings; ``on_lost`` hears of messages that the middleware lost."""
+    return SubscriptionEventCallbacks(message_lost=on_lost, use_default_callbacks=False)
 
 
 def _mismatch(entity: Any, info: TopicEndpointInfo, *, publishes: bool) -> list[Mismatch]:

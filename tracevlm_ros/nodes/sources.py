@@ -28,6 +28,8 @@ from tracevlm_ros.nodes.params import NodeParameters, load_schema
 from tracevlm_ros.nodes.spin import StopRequest, run_node
 
 SCHEMA = Path(__file__).with_name("sources.yaml")
+_RAW = (Image, "image")
+_JPEG = (CompressedImage, "image/compressed")
 _START_S = 0.2
 """From the first subscriber to the first frame: stamps lie ahead of all that is published."""
 
