@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tracevlm_ros.core.attention.events import TraceGrown
+from tracevlm_ros.core.attention.growing_array import GrowingArray
 from tracevlm_ros.core.attention.one_euro import OneEuroConfig, OneEuroFilter
 from tracevlm_ros.core.attention.words import word_weight
 from tracevlm_ros.core.drops import Drops
@@ -84,12 +85,12 @@ class Trace:
         long_side = float(max(image_size_hw))
         self._long_side_px = long_side if geometry.scale_with_image else None
         self._filter = OneEuroFilter(geometry.filter, long_side)
-        self._stamps: list[int] = []
-        self._raw: list[tuple[float, float]] = []
-        self._smooth: list[tuple[float, float]] = []
-        self._pen_up: list[bool] = []
-        self._labels: list[int] = []
-        self._live: list[float] = []
+        self._stamps: GrowingArray[np.int64] = GrowingArray(np.int64)
+        self._raw: GrowingArray[np.float64] = GrowingArray(np.float64, (2,))
+        self._smooth: GrowingArray[np.float64] = GrowingArray(np.float64, (2,))
+        self._pen_up: GrowingArray[np.bool_] = GrowingArray(np.bool_)
+        self._labels: GrowingArray[np.int64] = GrowingArray(np.int64)
+        self._live: GrowingArray[np.float64] = GrowingArray(np.float64)
         self._segments: list[_Segment] = []
         self._words: list[Word] = []
         self._word_starts: list[int] = []
@@ -100,32 +101,33 @@ class Trace:
     @property
     def start_ns(self) -> int:
         """Stamp of the first sample; 0 while there is none."""
-        return self._stamps[0] if self._stamps else 0
+        return int(self._stamps.view[0]) if len(self) else 0
 
     @property
     def end_ns(self) -> int:
         """Stamp of the newest sample; 0 while there is none."""
-        return self._stamps[-1] if self._stamps else 0
+        return int(self._stamps.view[-1]) if len(self) else 0
 
     @property
     def stamps_ns(self) -> IntArray:
         """(N,) int64, rising."""
-        return np.array(self._stamps, np.int64)
+        return self._stamps.view
 
     @property
     def xy_px(self) -> FloatArray:
         """(N, 2) raw points, pixels of the frame at their own stamp."""
-        return np.array(self._raw, np.float64).reshape(-1, 2)
+        return self._raw.view
 
     @property
     def newest_xy_px(self) -> tuple[float, float]:
         """The newest point as it is simplified: raw or, for gaze, smoothed pixels."""
-        return self._smooth[-1]
+        x_px, y_px = self._smooth.view[-1]
+        return float(x_px), float(y_px)
 
     @property
     def pen_up(self) -> BoolArray:
         """(N,) true where the pen was up or gaze was lost before the point."""
-        return np.array(self._pen_up, np.bool_)
+        return self._pen_up.view
 
     @property
     def weights(self) -> FloatArray:
@@ -143,7 +145,7 @@ class Trace:
     def grow(self, event: TraceGrown) -> None:
         """Take the next sample; stamps must rise within a trace."""
         assert event.trace_id == self.trace_id, (event.trace_id, self.trace_id)
-        begins = not self._labels or event.segment != self._labels[-1]
+        begins = not len(self) or event.segment != self._labels.view[-1]
         self._remember(event, begins)
         self._place(len(self) - 1)
 
@@ -162,7 +164,7 @@ class Trace:
         if len(self._words) > MAX_WORDS:
             del self._words[0], self._word_starts[0]
             self._drops["trace_words_full"] += 1
-        self._segment_again(bisect_left(self._stamps, word.start_ns))
+        self._segment_again(int(np.searchsorted(self._stamps.view, word.start_ns)))
 
     def close(self) -> None:
         """No sample will follow; all keypoints and weights are final unless words still come."""
@@ -181,7 +183,7 @@ class Trace:
         """The keypoints where they were looked at: raw or, for gaze, smoothed pixels."""
         indices = self.keypoint_indices()
         return Keypoints(
-            xy_px=np.array(self._smooth, np.float64).reshape(-1, 2)[indices],
+            xy_px=self._smooth.view[indices],
             stamp_ns=self.stamps_ns[indices],
             weight=self.weights[indices],
             pen_up=self.pen_up[indices],
@@ -211,26 +213,26 @@ class Trace:
             segment = _Segment(index, self._new_simplifier())
             self._segments.append(segment)
         segment.weight = self._weight_of(index)
-        segment.simplifier.append(*self._smooth[index])
+        segment.simplifier.append(*self._smooth.view[index])
 
     def _must_split(self, segment: _Segment, index: int) -> bool:
         if len(segment.simplifier) >= self._geometry.max_segment_points:
             self._drops["trace_segment_full"] += 1
             return True
-        if self._pen_up[index]:
+        if self._pen_up.view[index]:
             return True
         word = self._word_index(index)
         if word != self._word_index(index - 1):
             return True
-        return word < 0 and self._labels[index] != self._labels[index - 1]
+        return word < 0 and bool(self._labels.view[index] != self._labels.view[index - 1])
 
     def _word_index(self, index: int) -> int:
         """Which word's interval holds point ``index``; -1 before the first word."""
-        return bisect_right(self._word_starts, self._stamps[index]) - 1
+        return bisect_right(self._word_starts, self._stamps.view[index]) - 1
 
     def _weight_of(self, index: int) -> float:
         word = self._word_index(index)
-        return self._live[index] if word < 0 else word_weight(self._words[word].text)
+        return float(self._live.view[index]) if word < 0 else word_weight(self._words[word].text)
 
     def _new_simplifier(self) -> IncrementalSimplifier:
         return IncrementalSimplifier(
