@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.segmentation import BAR, measure
+from tests.core.attention.streams import look
+from tracevlm_ros.core.attention.config import TraceConfig
+from tracevlm_ros.core.attention.detector import Detector, Point
+from tracevlm_ros.core.attention.dispersion import DispersionDetector
+from tracevlm_ros.core.attention.noise import NoiseEstimate
+from tracevlm_ros.core.attention.rate import RateEstimate
+from tracevlm_ros.core.attention.strokes import StrokeDetector
+from tracevlm_ros.core.attention.velocity import VelocityDetector
+from tracevlm_ros.core.attention.view import View
+from tracevlm_ros.core.types import GazeSample, PenState
+
+VIEW = View.of((480, 640), None, 60.0)
+KINDS = ["dispersion", "velocity", "strokes"]
+
+
+def detector_of(kind: str, noise: NoiseEstimate | None = None) -> Detector:
+    config = TraceConfig()
+    if kind == "strokes":
+        return StrokeDetector(config)
+    detector = DispersionDetector if kind == "dispersion" else VelocityDetector
+    return detector(config, noise or NoiseEstimate(0.1))
+
+
+def labels(detector: Detector, samples: list[GazeSample]) -> list[int]:
+    decided = [
+        one for sample in samples for one in detector.push(VIEW.point(sample, None))
+    ] + detector.interrupt()
+    return [one.label for one in decided]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    places=st.lists(
+        st.tuples(
+            st.integers(1, 40), st.floats(0, 60), st.floats(0, 45), st.sampled_from(list(PenState))
+        ),
+        max_size=60,
+    ),
+    cuts=st.sets(st.integers(0, 60), max_size=3),
+)
+def test_every_sample_comes_back_exactly_once_and_in_order(kind, places, cuts):
+    detector = detector_of(kind)
+    stamp_ns = 1
+    pushed, decided = [], []
+    for index, (step_ms, x, y, pen) in enumerate(places):
+        stamp_ns += step_ms * 1_000_000
+        point = Point(GazeSample(stamp_ns, 0, 0, 1.0, pen), x, y)
+        pushed.append(point.sample)
+        decided += detector.push(point)
+        if index in cuts:
+            decided += detector.interrupt()
+            assert len(decided) == len(pushed)
+    decided += detector.interrupt()
+    assert [one.point.sample for one in decided] == pushed
+    found = [one.label for one in decided if one.label]
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize("kind", ["dispersion", "velocity"])
+def test_places_that_jump_about_are_no_fixation(kind):
+    rng = np.random.default_rng(0)
+    samples = [
+        GazeSample(1 + i * 5_000_000, *rng.uniform((0, 0), (640, 480)).tolist()) for i in range(200)
+    ]
+    assert set(labels(detector_of(kind), samples)) == {0}
+
+
+def test_a_sample_that_strays_alone_does_not_end_a_fixation():
+    samples = look(20, 20, 0, 400)
+    samples[30] = samples[30]._replace(x_px=600.0)
+    found = labels(detector_of("dispersion"), samples)
+    assert found == [1] * 30 + [0] + [1] * (len(samples) - 31)
+
+
+def test_the_dispersion_limit_follows_the_noise():
+    noise = NoiseEstimate(0.1)
+    noisy = look(20, 20, 0, 1000, noise_deg=0.5)
+    assert max(labels(detector_of("dispersion", noise), noisy)) == 0
+    for sample in noisy:
+        noise.add(*VIEW.point(sample, None)[1:])
+    found = labels(detector_of("dispersion", noise), noisy)
+    assert found.count(1) > 0.95 * len(noisy)
+
+
+def test_noise_finds_the_deviation_of_fixations_between_saccades():
+    noise = NoiseEstimate(1.0)
+    for index in range(8):
+        place = (10 + 30 * (index % 2), 20)
+        for sample in look(*place, 300 * index, 300 * (index + 1), noise_deg=0.3):
+            noise.add(*VIEW.point(sample, None)[1:])
+    assert noise.sigma == pytest.approx(0.3, rel=0.2)
+
+
+def test_noise_keeps_its_start_until_it_knows_enough():
+    noise = NoiseEstimate(0.7)
+    for _ in range(10):
+        noise.add(0.0, 0.0)
+    assert noise.sigma == 0.7
+
+
+def test_rate_is_the_median_interval_whatever_a_few_gaps_say():
+    rate = RateEstimate()
+    stamp_ns = previous_ns = 0
+    for index in range(40):
+        stamp_ns += 60_000_000 if index % 10 == 5 else 5_000_000
+        rate.add(stamp_ns, previous_ns)
+        previous_ns = stamp_ns
+    assert rate.rate_hz == pytest.approx(200.0)
+
+
+def test_a_small_saccade_in_strong_noise_ends_a_fixation_by_its_place():
+    rng = np.random.default_rng(1)
+    noise = NoiseEstimate(0.46)
+    before = look(20, 20, 0, 400, rate_hz=240)
+    after = look(22, 20, 400, 800, rate_hz=240)
+    samples = [
+        sample._replace(
+            x_px=sample.x_px + rng.normal(0, 0.46) * 640 / 60,
+            y_px=sample.y_px + rng.normal(0, 0.46) * 640 / 60,
+        )
+        for sample in (*before, *after)
+    ]
+    found = labels(detector_of("velocity", noise), samples)
+    assert found[90] != found[-6]
+
+
+@pytest.mark.parametrize("noise_deg", list(BAR))
+@pytest.mark.parametrize("rate_hz", [120, 240])
+def test_simulated_gaze_is_segmented_as_well_as_the_bar_and_with_onsets_within_20_ms(
+    rate_hz, noise_deg
+):
+    row = measure(rate_hz, noise_deg, seconds=25.0, seed=3)
+    assert row.f1 >= BAR[noise_deg][rate_hz > 120]
+    assert abs(row.onset_median_ms) <= 20.0
+    assert row.news_p95_ms <= 110.0
+
+
+def test_a_view_without_focal_length_takes_the_long_side_to_span_the_assumed_angle():
+    assert View.of((480, 640), None, 60.0).long_side_deg == 60.0
+    assert View.of((640, 480), None, 60.0).long_side_deg == 60.0
+    assert View.of((480, 640), 640.0, 60.0).px_per_deg == pytest.approx(11.17, abs=0.01)
+
+
+def test_carrying_degrees_is_carrying_pixels():
+    homography = np.array([[1.1, 0.02, 5.0], [-0.03, 0.95, -7.0], [1e-4, 2e-4, 1.0]])
+    x_px, y_px = 300.0, 200.0
+    expected = homography @ (x_px, y_px, 1.0)
+    carry = VIEW.carry(homography)
+    got = carry(x_px / VIEW.px_per_deg, y_px / VIEW.px_per_deg)
+    assert np.multiply(got, VIEW.px_per_deg) == pytest.approx(expected[:2] / expected[2])
+
+
+def test_a_point_carried_behind_the_camera_stays():
+    behind = np.array([[1.0, 0, 0], [0, 1.0, 0], [-1.0, 0, 0.5]])
+    assert VIEW.carry(behind)(30.0, 20.0) == (30.0, 20.0)
