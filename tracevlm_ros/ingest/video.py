@@ -174,7 +174,7 @@ def _open_options(source: str, config: LiveConfig) -> tuple[str | None, dict[str
         if config.rate_hz:
             options["framerate"] = f"{config.rate_hz:g}"
         return "v4l2", options
-    options = {"fflags": "nobuffer", "flags": "low_delay"}
+    options = {"flags": "low_delay"}
     if source.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"
     return None, options
@@ -191,7 +191,7 @@ def _pts_ns(picture: Any) -> int | None:
     if picture.pts is None or picture.time_base is None:
         return None
     base = picture.time_base
-    return int(picture.pts) * base.numerator * _NS // int(base.denominator)
+    return int(picture.pts) * int(base.numerator) * _NS // int(base.denominator)
 
 
 def _rgb(picture: Any) -> Image:

@@ -26,7 +26,7 @@ class Rendered(NamedTuple):
     labels: Image
 
 
-class _Patch(NamedTuple):
+class Patch(NamedTuple):
     """Pixel rectangle [x0, x1) x [y0, y1) and the share of each pixel that is covered, 0..1."""
 
     x0: int
@@ -67,7 +67,7 @@ def pixels_per_unit(aspect: float, size_hw: tuple[int, int]) -> tuple[float, flo
     return size_hw[1] / world_width, size_hw[0] / world_height
 
 
-def cover(item: SceneObject, aspect: float, size_hw: tuple[int, int]) -> _Patch | None:
+def cover(item: SceneObject, aspect: float, size_hw: tuple[int, int]) -> Patch | None:
     """Antialiased coverage of ``item`` inside the picture; None when it lies outside.
 
     The outline is filled on a grid 2 to 4 times finer and averaged.
@@ -92,7 +92,7 @@ def cover(item: SceneObject, aspect: float, size_hw: tuple[int, int]) -> _Patch 
     ]
     cv2.fillPoly(fine, points, 255, cv2.LINE_8, _FRACTION_BITS)
     coarse = cv2.resize(fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-    return _Patch(x0, y0, x1, y1, coarse.astype(np.float32) * np.float32(1 / 255))
+    return Patch(x0, y0, x1, y1, coarse.astype(np.float32) * np.float32(1 / 255))
 
 
 def expose(image: Image, light: Light) -> Image:
@@ -129,7 +129,7 @@ def _noise_crop(rng: np.random.Generator, height: int, width: int) -> NDArray[np
     return np.asarray(wrapped, np.float32)
 
 
-def _paint(image: Image, item: SceneObject, patch: _Patch, aspect: float) -> None:
+def _paint(image: Image, item: SceneObject, patch: Patch, aspect: float) -> None:
     """Blend the textured object into ``image`` in place."""
     region = image[patch.y0 : patch.y1, patch.x0 : patch.x1]
     first = np.array(item.colour_rgb, np.float32)
@@ -144,7 +144,7 @@ def _paint(image: Image, item: SceneObject, patch: _Patch, aspect: float) -> Non
 
 
 def texture_share(
-    item: SceneObject, patch: _Patch, aspect: float, size_hw: tuple[int, int]
+    item: SceneObject, patch: Patch, aspect: float, size_hw: tuple[int, int]
 ) -> NDArray[np.float32]:
     """Share of the second colour per pixel of the patch, 0..1, with soft edges one pixel wide.
 
@@ -166,7 +166,7 @@ def texture_share(
 
 
 def _waves(
-    item: SceneObject, patch: _Patch, aspect: float, size_hw: tuple[int, int]
+    item: SceneObject, patch: Patch, aspect: float, size_hw: tuple[int, int]
 ) -> tuple[NDArray[np.complex64], NDArray[np.complex64], float]:
     """exp(i 2 pi u / period), the same for v, and the period in pixels (the smaller one)."""
     scale_x, scale_y = pixels_per_unit(aspect, size_hw)

@@ -1,0 +1,185 @@
+import io
+import os
+import socket
+import struct
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tracevlm_ros.core.errors import ConfigError, InputError
+from tracevlm_ros.ingest.video import LiveConfig, LiveVideo, is_live, read_video
+
+DATA = Path(os.environ.get("TRACEVLM_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+def encode(target, container, count=10, rate=20, first_pts=0, codec="mpeg4"):
+    """A video whose frame ``i`` is of grey level 20 i, with a red square at the top left."""
+    with av.open(target, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=rate, options={"g": "1", "qscale": "2"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(count):
+            image = np.full((48, 64, 3), 20 * index, np.uint8)
+            image[:16, :16] = (250, 0, 0)
+            picture = av.VideoFrame.from_ndarray(image, "rgb24")
+            picture.pts, picture.time_base = first_pts + index, Fraction(1, rate)
+            output.mux(stream.encode(picture))
+        output.mux(stream.encode())
+
+
+def test_frames_of_a_file_have_exact_stamps_and_rgb(tmp_path):
+    encode(str(tmp_path / "a.mp4"), "mp4")
+    frames = list(read_video(tmp_path / "a.mp4", start_ns=1_000, frame_id="scene"))
+    stamps = [frame.stamp_ns for frame in frames]
+    assert stamps == [1_000 + index * 50_000_000 for index in range(10)]
+    assert frames[5].image_rgb.shape == (48, 64, 3)
+    assert abs(int(frames[5].image_rgb[40, 50, 0]) - 100) < 8
+    red = frames[5].image_rgb[8, 8].astype(int)
+    assert red[0] > 200
+    assert red[2] < 60
+    assert frames[0].frame_id == "scene"
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corner"),
+    [((0, 1, -1, 0), (0, -1)), ((-1, 0, 0, -1), (-1, -1)), ((0, -1, 1, 0), (-1, 0))],
+)
+def test_pictures_marked_as_turned_come_upright(tmp_path, matrix, corner):
+    """The track header of an MP4 says how to turn: (0, 1, -1, 0) is a quarter clockwise."""
+    encode(str(tmp_path / "a.mp4"), "mp4")
+    data = bytearray((tmp_path / "a.mp4").read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value * 0x10000 for value in matrix)
+    struct.pack_into(">9i", data, at, a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    (tmp_path / "turned.mp4").write_bytes(data)
+    image = next(read_video(tmp_path / "turned.mp4")).image_rgb
+    quarter = matrix[0] == 0
+    assert image.shape == ((64, 48, 3) if quarter else (48, 64, 3))
+    row, column = (8 if place == 0 else -8 for place in corner)
+    assert image[row, column, 0] > 200
+
+
+def test_what_is_no_video_is_refused_with_a_remedy(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        next(read_video(tmp_path / "none.mp4"))
+    (tmp_path / "text.mp4").write_text("no video at all")
+    with pytest.raises(InputError, match=r"text.mp4 cannot be read past frame 0.*ffprobe"):
+        next(read_video(tmp_path / "text.mp4"))
+
+
+def test_a_file_without_a_picture_is_refused(tmp_path):
+    path = tmp_path / "sound.wav"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("pcm_s16le", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        sound.sample_rate = 8000
+        output.mux(stream.encode(sound))
+        output.mux(stream.encode())
+    with pytest.raises(InputError, match="holds no video stream"):
+        next(read_video(path))
+
+
+def test_sources_are_told_apart():
+    assert is_live("/dev/video0")
+    assert is_live("rtsp://camera/stream")
+    assert not is_live("clip.mp4")
+    with pytest.raises(InputError, match=r"'clip.mp4' is no live source"):
+        LiveVideo("clip.mp4")
+
+
+def test_a_missing_camera_is_told_at_once():
+    with pytest.raises(InputError, match="camera /dev/video987 does not exist; cameras here"):
+        next(LiveVideo("/dev/video987").frames())
+
+
+class Server:
+    """Sends the same short MPEG-TS to every connection, then hangs up."""
+
+    def __init__(self):
+        content = io.BytesIO()
+        encode(content, "mpegts", count=12, first_pts=100, codec="mpeg2video")
+        self._content = content.getvalue()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                connection.sendall(self._content)
+
+    def close(self):
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server():
+    running = Server()
+    yield running
+    running.close()
+
+
+def test_a_live_stream_connects_again_after_it_ends_and_counts_it(server):
+    told = []
+    live = LiveVideo(server.address, LiveConfig(pause_s=0.01), on_failure=told.append)
+    before = time.time_ns()
+    frames = []
+    for frame in live.frames():
+        frames.append(frame)
+        if len(frames) == 30:
+            live.stop()
+    assert len(frames) == 30
+    assert live.drops["video_stream_ended"] == len(told) == 2
+    assert server.address in told[0]
+    assert all(before - 10**9 < frame.stamp_ns < time.time_ns() + 10**9 for frame in frames)
+    stamps = [frame.stamp_ns for frame in frames]
+    assert stamps == sorted(set(stamps))
+
+
+def test_stamps_follow_the_given_clock(server):
+    live = LiveVideo(server.address, clock=lambda: 5_000_000_000)
+    frames = live.frames()
+    assert next(frames).stamp_ns == 5_000_000_000
+    frames.close()
+
+
+def test_an_address_that_never_answers_fails_after_the_allowed_attempts():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    live = LiveVideo(f"tcp://127.0.0.1:{port}", LiveConfig(pause_s=0.0, max_failures=3))
+    with pytest.raises(InputError, match=r"failed 3 times in a row.*check the address"):
+        next(live.frames())
+    assert live.drops["video_connection_failed"] == 3
+
+
+def test_pauses_double_up_to_the_longest():
+    live = LiveVideo("rtsp://camera/1", LiveConfig(pause_s=0.5, longest_pause_s=3.0))
+    assert [live.pause_after(n) for n in (1, 2, 3, 4, 90)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+    with pytest.raises(ConfigError, match="longest_pause_s is 1"):
+        LiveConfig(pause_s=2.0, longest_pause_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "count", "step_ms"),
+    [
+        ("gaze/tobii_glasses_video/worldCamera.mp4", 50, 40.0),
+        ("vidln_dev/videos/OVIS_train/5d24e4ea.mp4", 35, 125.0),
+    ],
+)
+def test_real_videos_are_read_whole(path, count, step_ms):
+    if not (DATA / path).exists():
+        pytest.skip(f"real videos are absent ({DATA / path}); set TRACEVLM_DATA to their folder")
+    stamps = [frame.stamp_ns for frame in read_video(DATA / path)]
+    assert len(stamps) == count
+    assert np.allclose(np.diff(stamps) / 1e6, step_ms, atol=0.01)
