@@ -2,7 +2,6 @@ import io
 import os
 import socket
 import struct
-import threading
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.ingest.rtsp_server import RtspServer
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.ingest.video import LiveConfig, LiveVideo, is_live, read_video
 
@@ -96,36 +96,11 @@ def test_a_missing_camera_is_told_at_once():
         next(LiveVideo("/dev/video987").frames())
 
 
-class Server:
-    """Sends the same short MPEG-TS to every connection, then hangs up."""
-
-    def __init__(self):
-        content = io.BytesIO()
-        encode(content, "mpegts", count=12, first_pts=100, codec="mpeg2video")
-        self._content = content.getvalue()
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.address = f"tcp://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self):
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            with connection:
-                connection.sendall(self._content)
-
-    def close(self):
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join()
-
-
 @pytest.fixture
 def server():
-    running = Server()
+    content = io.BytesIO()
+    encode(content, "mpegts", count=12, first_pts=100, codec="mpeg2video")
+    running = RtspServer(content.getvalue())
     yield running
     running.close()
 
@@ -140,7 +115,8 @@ def test_a_live_stream_connects_again_after_it_ends_and_counts_it(server):
         if len(frames) == 30:
             live.stop()
     assert len(frames) == 30
-    assert live.drops["video_stream_ended"] == len(told) == 2
+    assert server.clients == 3
+    assert sum(live.drops.values()) == len(told) == 2
     assert server.address in told[0]
     assert all(before - 10**9 < frame.stamp_ns < time.time_ns() + 10**9 for frame in frames)
     stamps = [frame.stamp_ns for frame in frames]
@@ -161,6 +137,14 @@ def test_an_address_that_never_answers_fails_after_the_allowed_attempts():
     with pytest.raises(InputError, match=r"failed 3 times in a row.*check the address"):
         next(live.frames())
     assert live.drops["video_connection_failed"] == 3
+
+
+def test_a_source_that_falls_silent_counts_as_failed():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/1"
+        live = LiveVideo(address, LiveConfig(timeout_s=0.2, pause_s=0.0, max_failures=2))
+        with pytest.raises(InputError, match="failed 2 times in a row"):
+            next(live.frames())
 
 
 def test_pauses_double_up_to_the_longest():
