@@ -24,7 +24,7 @@ class Checkpoint(NamedTuple):
     step: int
     seconds: float
     weights: dict[str, torch.Tensor]
-    optimiser: dict[str, Any]
+    optimiser: list[dict[str, Any]]
     random_state: torch.Tensor
     history: list[dict[str, Any]]
 

@@ -16,7 +16,8 @@ from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.data.sample import PATCH_CLASSES
 from training.data.stream import Stream
 from training.model.tracevlm import TraceVLM
-from training.settings import STAGES, OptimiserConfig, TrainConfig
+from training.optimisers import Optimisers
+from training.settings import STAGES, TrainConfig
 from training.steps import Terms, joint_terms, total, vision_terms
 from training.tokenizer import load_tokenizer, prompt_layout
 
@@ -31,16 +32,6 @@ def freeze_for(stage: str, model: nn.Module) -> int:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.split(".")[0] in trained)
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
-    """AdamW over what trains; vectors (norms, biases, gamma, codes) do not decay."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.95))
 
 
 class Trainer:
@@ -65,7 +56,7 @@ class Trainer:
         )
         self._weights = self._class_weights()
         trained = freeze_for(config.stage, self.model)
-        self.optimiser = make_optimiser(self.model, config.optimiser)
+        self.optimiser = Optimisers(self.model, config.optimiser)
         self.step, self._seconds = 0, 0.0
         self._history: list[dict[str, Any]] = []
         self._stop = False
@@ -115,8 +106,6 @@ class Trainer:
     def _train_one(self) -> dict[str, float]:
         config = self.config.optimiser
         rate = config.rate_at(self.step, self.config.steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         terms = self._terms(self.step)
         loss = total(terms)
         if not torch.isfinite(loss):
@@ -124,8 +113,7 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         trained = [p for p in self.model.parameters() if p.requires_grad]
         norm = nn.utils.clip_grad_norm_(trained, config.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.step(rate)
         self.step += 1
         named = {name: float(term.detach()) for name, term in terms.items()}
         return {"step": self.step, "rate": rate, "norm": float(norm), **named}

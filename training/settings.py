@@ -18,8 +18,11 @@ STAGES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimiserConfig:
-    """AdamW; the rate warms up over ``warmup`` steps, stays, and falls to ``floor`` of itself over
-    the last ``decay`` steps. So a run can be prolonged from any checkpoint before the fall."""
+    """AdamW, and Muon at ``muon_scale`` times the rate for the matrices inside (``optimisers``).
+
+    The rate warms up over ``warmup`` steps, stays, and falls to ``floor`` of itself over the last
+    ``decay`` steps. So a run can be prolonged from any checkpoint before the fall.
+    """
 
     rate: float = 1e-3
     warmup: int = 200
@@ -27,6 +30,8 @@ class OptimiserConfig:
     floor: float = 0.05
     weight_decay: float = 0.05
     clip: float = 1.0
+    muon: bool = True
+    muon_scale: float = 2.0
 
     def __post_init__(self) -> None:
         require_range("rate", self.rate, 0.0, 1.0)
@@ -35,6 +40,7 @@ class OptimiserConfig:
         require_range("floor", self.floor, 0.0, 1.0)
         require_range("weight_decay", self.weight_decay, 0.0, 10.0)
         require_range("clip", self.clip, 0.0, 1e6)
+        require_range("muon_scale", self.muon_scale, 0.0, 100.0)
 
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of ``step`` (from 0) in a run of ``steps``."""
