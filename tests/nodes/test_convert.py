@@ -9,8 +9,8 @@ pytest.importorskip("tracevlm_msgs", reason="the message package is not installe
 
 from geometry_msgs.msg import PointStamped
 from sensor_msgs.msg import CompressedImage, Image
-from tracevlm_msgs import msg as messages
 
+from tracevlm_msgs import msg as messages
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import Caption, GazeSample, Keypoints, Masks, PenState, TraceSnapshot
 from tracevlm_ros.nodes import convert

@@ -143,6 +143,7 @@ class FastPath(Worker):
     def work(self) -> None:
         """Small things first, then a ready frame, then one more frame, else wait."""
         self._take_small()
+        self._pipeline_drops = Drops(self._pipeline.drops)
         if self._step() or self._take_frame():
             return
         if self._waiting and self._patience_s() <= 0:
@@ -215,7 +216,6 @@ class FastPath(Worker):
             return False
         end_s = time.monotonic()
         arrival = self._arrival_of(step.frame.stamp_ns, start_s)
-        self._pipeline_drops = Drops(self._pipeline.drops)
         self._stopwatch.add("gaze_wait", arrival.received_s, start_s)
         self._stopwatch.add("fast_path", start_s, end_s)
         self._sink.step_done(step, arrival)
@@ -238,4 +238,3 @@ class FastPath(Worker):
         while self._step():
             self.inbox.count_drop("frame_gaze_timeout")
         self._waiting.clear()
-        self._pipeline_drops = Drops(self._pipeline.drops)

@@ -1,0 +1,104 @@
+"""ROS 2 in the test process: a DDS domain of its own, local discovery, its own log folder."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracevlm_ros.cli.dds import own_domain
+
+WAIT_S = 20.0
+
+
+@pytest.fixture(scope="session")
+def ros_domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Environment for every node of this process; skips where ROS 2 is not installed."""
+    pytest.importorskip("rclpy", reason="the ROS 2 wheels are not installed")
+    pytest.importorskip("tracevlm_msgs", reason="the message package is not installed")
+    with own_domain() as domain_id:
+        wanted = {
+            "ROS_DOMAIN_ID": str(domain_id),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "ROS_LOG_DIR": str(tmp_path_factory.mktemp("ros_log")),
+        }
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        yield domain_id
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class Ros:
+    """Nodes served by one executor in a thread; ``until`` waits for a condition."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+
+        self._rclpy = rclpy
+        rclpy.init(args=[])
+        self.executor = SingleThreadedExecutor()
+        self.nodes: list[Any] = []
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        from rclpy.executors import ExternalShutdownException
+
+        with contextlib.suppress(ExternalShutdownException):
+            self.executor.spin()
+
+    def add(self, node: Any) -> Any:
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    @staticmethod
+    def until(condition: Callable[[], Any], what: str = "the condition") -> Any:
+        """The first true value of ``condition``; fails when none comes in time."""
+        limit_s = time.monotonic() + WAIT_S
+        while not (value := condition()):
+            assert time.monotonic() < limit_s, f"{what} did not come within {WAIT_S:.0f} s"
+            time.sleep(0.01)
+        return value
+
+    def call(self, node: Any, service_type: Any, name: str, request: Any) -> Any:
+        """The response of a service."""
+        client = node.create_client(service_type, name)
+        self.until(client.service_is_ready, f"service {name}")
+        future = client.call_async(request)
+        self.until(future.done, f"the response of {name}")
+        node.destroy_client(client)
+        return future.result()
+
+    def close(self) -> None:
+        for node in self.nodes:
+            if hasattr(node, "close"):
+                node.close()
+        self.executor.shutdown()
+        self._thread.join(WAIT_S)
+        for node in self.nodes:
+            node.destroy_node()
+        self._rclpy.try_shutdown()
+
+
+@pytest.fixture
+def ros(ros_domain: int) -> Iterator[Ros]:
+    ros = Ros()
+    yield ros
+    ros.close()
+
+
+@pytest.fixture
+def no_model(tmp_path: Path) -> Path:
+    """A model directory whose manifest is cut off."""
+    (tmp_path / "manifest.json").write_text('{"version": 1, "graphs": {"vis')
+    return tmp_path
