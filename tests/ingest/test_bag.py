@@ -1,6 +1,8 @@
 import shutil
 
+import numpy as np
 import pytest
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from tests.ingest.bags import START_NS, point, storage_file, write_points
 from tracevlm_ros.core.errors import InputError
@@ -61,6 +63,44 @@ def test_an_mcap_that_breaks_off_gives_the_messages_before_the_damage(tmp_path):
     assert 1000 < len(rest) < len(whole)
     assert rest == whole[: len(rest)]
     assert [r.raw for r in part] == [raw for topic, _, raw in whole[20:200] if topic == "/note"]
+
+
+def write_packed(folder, count=300):
+    """A bag of zstd chunks whose messages hardly shrink; the whole content and its file."""
+    rng = np.random.default_rng(0)
+    writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    content = [rng.bytes(20_000) for _ in range(count)]
+    with writer:
+        note = writer.add_connection("/note", "std_msgs/msg/String", typestore=typestore())
+        for index, raw in enumerate(content):
+            writer.write(note, START_NS + index, raw)
+    return content, storage_file(folder)
+
+
+def test_a_compressed_mcap_is_read_and_salvaged(tmp_path):
+    content, file = write_packed(tmp_path / "packed")
+    with BagReader(tmp_path / "packed") as bag:
+        assert [record.raw for record in bag.records()] == content
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) * 3 // 4])
+    with BagReader(tmp_path / "packed") as bag:
+        rest = [record.raw for record in bag.records()]
+    assert 100 < len(rest) < 230
+    assert rest == content[: len(rest)]
+
+
+def test_damage_in_the_middle_is_told_with_the_number_of_the_message(tmp_path):
+    _, file = write_packed(tmp_path / "packed")
+    data = bytearray(file.read_bytes())
+    frame = data.index(b"\x28\xb5\x2f\xfd", len(data) // 2)
+    data[frame : frame + 4] = bytes(4)
+    file.write_bytes(data)
+    with (
+        BagReader(tmp_path / "packed") as bag,
+        pytest.raises(InputError, match=r"packed is damaged after message 1\d\d: .*restore it"),
+    ):
+        list(bag.records())
 
 
 def test_an_mcap_that_lost_only_its_index_loses_no_message(tmp_path):

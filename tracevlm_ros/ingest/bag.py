@@ -20,7 +20,7 @@ from rosbags.typesys import TypesysError, get_types_from_msg
 from rosbags.typesys.store import Typestore
 
 from tracevlm_ros.core.errors import InputError
-from tracevlm_ros.ingest.mcap_salvage import SalvagedMcap
+from tracevlm_ros.ingest.mcap_salvage import UNPACK_ERRORS, SalvagedMcap
 from tracevlm_ros.ingest.message_types import message_class, new_typestore
 from tracevlm_ros.ingest.topics import BagTopic, TopicKind, choose_topic
 
@@ -132,7 +132,7 @@ class BagReader:
                 for topic, log_ns, raw in source.messages(chosen, start_ns, stop_ns):
                     count += 1
                     yield BagRecord(topic.name, topic.msgtype, log_ns, raw, self.store)
-        except (ReaderError, EOFError, OSError) as error:
+        except (ReaderError, EOFError, OSError, *UNPACK_ERRORS) as error:
             raise InputError(
                 f"bag {self.path} is damaged after message {count}: {error}; cut it there or "
                 "restore it from its source"

@@ -78,21 +78,8 @@ def decode_image(
         raise InputError(
             f"image encoding '{encoding}' is not supported; supported: {', '.join(ENCODINGS)}"
         )
-    if height <= 0 or width <= 0:
-        raise InputError(f"image of {width}x{height} pixels in {encoding} is empty")
-    row = width * layout.bytes_per_pixel
-    if step < row:
-        raise InputError(
-            f"image step is {step}; {width} pixels of {encoding} need at least {row} bytes a row"
-        )
     flat = np.frombuffer(data, np.uint8)
-    if flat.size < step * (height - 1) + row:
-        raise InputError(
-            f"image data has {flat.size} bytes; {width}x{height} {encoding} with step {step} "
-            f"needs {step * height}"
-        )
-    if layout.bytes_per_pixel == 2 and encoding != "mono16" and width % 2:
-        raise InputError(f"image width is {width}; {encoding} needs an even width")
+    _require_fit(encoding, layout.bytes_per_pixel, (height, width), step, flat.size)
     pixels = np.lib.stride_tricks.as_strided(
         flat, (height, width, layout.bytes_per_pixel), (step, layout.bytes_per_pixel, 1)
     )
@@ -101,6 +88,27 @@ def decode_image(
     if layout.bytes_per_pixel == 1:
         pixels = pixels[:, :, 0]
     return layout.to_rgb(pixels)
+
+
+def _require_fit(
+    encoding: str, bytes_per_pixel: int, size_hw: tuple[int, int], step: int, size: int
+) -> None:
+    """Raise InputError unless ``size`` bytes hold the rows that the other values promise."""
+    height, width = size_hw
+    if height <= 0 or width <= 0:
+        raise InputError(f"image of {width}x{height} pixels in {encoding} is empty")
+    row = width * bytes_per_pixel
+    if step < row:
+        raise InputError(
+            f"image step is {step}; {width} pixels of {encoding} need at least {row} bytes a row"
+        )
+    if size < step * (height - 1) + row:
+        raise InputError(
+            f"image data has {size} bytes; {width}x{height} {encoding} with step {step} "
+            f"needs {step * height}"
+        )
+    if bytes_per_pixel == 2 and encoding != "mono16" and width % 2:
+        raise InputError(f"image width is {width}; {encoding} needs an even width")
 
 
 def decode_compressed(image_format: str, data: Buffer) -> Image:

@@ -25,7 +25,9 @@ _HEAD = struct.Struct("<BQ")
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
-_WALK_BUFFER = 1 << 20
+
+# What unpacking a damaged chunk raises: zstd, lz4 (RuntimeError) and the layout of its records.
+UNPACK_ERRORS = (zstd.ZstdError, RuntimeError, ValueError, struct.error)
 
 
 class SalvagedChannel(NamedTuple):
@@ -125,7 +127,7 @@ class SalvagedMcap:
             elif kind == _CHUNK:
                 try:
                     content = _unpack_chunk(file.read(size))
-                except (ValueError, RuntimeError, struct.error, zstd.ZstdError) as error:
+                except UNPACK_ERRORS as error:
                     self.damage = f"the chunk at byte {at} of {end} cannot be unpacked ({error})"
                     return
                 self._walk_chunk(content, at)
