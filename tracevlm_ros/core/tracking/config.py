@@ -39,7 +39,7 @@ class TrackingConfig:
     levels: int = 3
     gate_px: float = 2.0
     round_trip_px: float = 1.0
-    template_px: int = 15
+    template_px: int = 13
     match_score: float = 0.85
     doubt_score: float = 0.7
     min_contrast: float = 1.5

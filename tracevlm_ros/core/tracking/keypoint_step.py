@@ -129,8 +129,9 @@ class KeypointStep:
         inside = within(trace.xy, now.grey.shape)
         status = np.where(inside[trace.keypoints], PointStatus.CARRIED, PointStatus.LOST)
         status = status.astype(np.int8)
-        guessed = np.setdiff1d(trace.keypoints[inside[trace.keypoints]], points)
-        guessed = guessed[trace.slot[guessed] >= 0]
+        unfollowed = inside & (trace.slot >= 0)
+        unfollowed[points] = False
+        guessed = trace.keypoints[unfollowed[trace.keypoints]]
         hidden = guessed[self._patches.covered(now.grey, trace.slot[guessed], trace.xy[guessed])]
         status[np.searchsorted(trace.keypoints, hidden)] = PointStatus.LOST
         node = np.searchsorted(trace.keypoints, points)

@@ -8,6 +8,7 @@ from tracevlm_ros.core.types import BoolArray, FloatArray
 
 _ROUNDS = 4
 _MIN_AFFINE = 5
+_MAX_CANDIDATES = 24
 
 
 class LocalMotion(NamedTuple):
@@ -50,8 +51,9 @@ def fit_local_motion(
     displacement = measured - predicted
     if not np.isfinite(displacement).all():
         return no_motion(), nobody
-    apart = np.linalg.norm(displacement[:, None] - displacement[None], axis=2)
-    loose = apart < 2 * gate_px
+    candidates = displacement[:: max(1, count // _MAX_CANDIDATES)]
+    apart = ((displacement[None] - candidates[:, None]) ** 2).sum(axis=2)
+    loose = apart < (2 * gate_px) ** 2
     agree = loose[int(loose.sum(axis=1).argmax())]
     motion = no_motion()
     for _ in range(_ROUNDS):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tracevlm_ros.core.tracking.bounds import finite_rows, within
 from tracevlm_ros.core.types import BoolArray, FloatArray, Image, IntArray
 
-_ROUNDS = 2
+_GOOD_SCORE = 0.9
 _REMAP_ROWS = 16384
 _FAR = (-1e4, 3e4)
 _GROW = 128
@@ -96,22 +96,33 @@ class PatchStore:
         """
         if len(slots) == 0:
             return Alignment(points.copy(), np.empty(0))
-        shape = self.deformation[slots]
-        lattice = self._lattice(shape)
-        unit, steepest = self._pixels[slots], self._steepest[slots]
         known = finite_rows(points)
         xy = np.where(known[:, None], points, 0.0)
-        for _ in range(_ROUNDS):
-            seen = _unit(_sample(grey, xy, lattice))[0]
-            step = steepest @ (unit - seen)[:, :, None]
-            xy += (shape @ step)[:, :, 0]
-            np.clip(xy, _FAR[0], _FAR[1], out=xy)
-        seen = _unit(_sample(grey, xy, lattice))[0]
-        score = (seen * unit).sum(axis=1).astype(np.float64)
+        score = self._refine(grey, slots, xy)
+        poor = np.flatnonzero(score < _GOOD_SCORE)
+        if len(poor):
+            again = xy[poor]
+            self._refine(grey, slots[poor], again)
+            score[poor] = self._refine(grey, slots[poor], again)
+            xy[poor] = again
         with np.errstate(invalid="ignore"):
             away = ~(np.linalg.norm(xy - points, axis=1) <= reach_px)
         xy[away], score[away] = points[away], -1.0
         return Alignment(xy, score)
+
+    def _refine(self, grey: Image, slots: IntArray, xy: FloatArray) -> FloatArray:
+        """Two Gauss-Newton steps, written to ``xy`` (M, 2); the score before the second one."""
+        shape = self.deformation[slots]
+        lattice = self._lattice(shape)
+        unit, steepest = self._pixels[slots], self._steepest[slots]
+        score = np.zeros(len(slots))
+        for _ in range(2):
+            seen = _unit(_sample(grey, xy, lattice))[0]
+            step = steepest @ (unit - seen)[:, :, None]
+            xy += (shape @ step)[:, :, 0]
+            np.clip(xy, _FAR[0], _FAR[1], out=xy)
+            score = (seen * unit).sum(axis=1).astype(np.float64)
+        return score
 
     def covered(self, grey: Image, slots: IntArray, points: FloatArray) -> BoolArray:
         """Which of the patches look different at ``points`` (M, 2), without moving them.
