@@ -17,7 +17,7 @@ from tracevlm_ros.core.errors import TraceVLMError
 from tracevlm_ros.core.overlay import draw_overlay
 from tracevlm_ros.core.pipeline import Pipeline
 from tracevlm_ros.core.types import Image
-from tracevlm_ros.evaluation.gallery import Case, Gallery, Picture
+from tracevlm_ros.evaluation.gallery import Cases, Gallery, Picture
 from tracevlm_ros.evaluation.ground_truth import (
     NO_TRUTH,
     GroundTruth,
@@ -70,7 +70,7 @@ class RecordingResult:
     model_id: str = ""
     samples: Samples = field(default_factory=Samples)
     strip: list[Picture] = field(default_factory=list)
-    cases: list[Case] = field(default_factory=list)
+    cases: Cases = field(default_factory=lambda: Cases([], []))
     missing_truth: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     error: str | None = None

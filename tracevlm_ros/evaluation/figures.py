@@ -72,7 +72,7 @@ def _mask_figures(samples: Samples, left_out: dict[str, str]) -> list[Figure]:
         Figure("f_mean", "F mean", group, f, better=1),
         Figure("ciou", "cIoU", group, cumulative_iou(overlaps), better=1),
         Figure("precision_50", "P@0.5", group, precision_at(overlaps, 0.5), better=1),
-        Figure("mask_samples", "Objects × frames scored", group, len(overlaps)),
+        Figure("mask_samples", "Objects × frames scored", group, len(overlaps), "count"),
     ]
 
 
@@ -182,4 +182,6 @@ def _counts(samples: Samples) -> list[Figure]:
         ("traces_without_object", "Traces about no object", samples.traces_without_object, -1),
         ("visits", "Visits in the ground truth", samples.visits, 0),
     )
-    return [Figure(key, name, group, float(value), "", better) for key, name, value, better in rows]
+    return [
+        Figure(key, name, group, float(value), "count", better) for key, name, value, better in rows
+    ]

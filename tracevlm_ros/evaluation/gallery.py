@@ -25,11 +25,11 @@ class Picture(NamedTuple):
     value: float = 0.0
 
 
-class Case(NamedTuple):
-    """The best or worst frame of one object of one recording."""
+class Cases(NamedTuple):
+    """The best frame of each object of one recording, best first, and the worst, worst first."""
 
-    label: int
-    picture: Picture
+    best: list[Picture]
+    worst: list[Picture]
 
 
 class Gallery:
@@ -71,15 +71,17 @@ class Gallery:
         chosen = np.linspace(0, len(self._strip) - 1, STRIP_LENGTH).round().astype(int)
         return [self._strip[index] for index in chosen]
 
-    def cases(self) -> list[Case]:
-        """For each object its best and its worst frame, best first."""
-        found = [Case(label, picture) for label, picture in self._best.items()]
-        found += [
-            Case(label, picture)
+    def cases(self) -> Cases:
+        """A frame that is both the best and the worst of its object counts as its best."""
+        worst = [
+            picture
             for label, picture in self._worst.items()
             if picture.time_s != self._best[label].time_s
         ]
-        return sorted(found, key=lambda case: -case.picture.value)
+        return Cases(
+            sorted(self._best.values(), key=lambda picture: -picture.value),
+            sorted(worst, key=lambda picture: picture.value),
+        )
 
     def _keep_extremes(
         self, score: MaskSample, overlay_rgb: Callable[[], Image], time_s: float

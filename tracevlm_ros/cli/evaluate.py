@@ -1,0 +1,160 @@
+"""Replay recordings offline through the live pipeline, score them, and write a report.
+
+BAG is a rosbag2 bag or a folder of bags. --video and --gaze take a clip instead; --recorded scores
+what a live graph answered. The same recording gives the same predictions, byte for byte.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from engine.runtime import load_engine
+from tracevlm_ros.core.config import PipelineConfig
+from tracevlm_ros.core.errors import ConfigError, InputError
+from tracevlm_ros.core.settings import from_mapping
+from tracevlm_ros.evaluation.evaluate import (
+    EvaluationConfig,
+    Progress,
+    RecordingResult,
+    evaluate_bag,
+    evaluate_recorded,
+    evaluate_video,
+    recording_names,
+)
+from tracevlm_ros.evaluation.recording import BagTopics, VideoWithGaze, find_bags
+from tracevlm_ros.evaluation.report.document import make_report, read_document
+from tracevlm_ros.evaluation.report.page import write_report
+
+_SHOW_EVERY = 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bags", nargs="*", type=Path, metavar="BAG", help="bag or folder of bags")
+    parser.add_argument("--report", type=Path, required=True, metavar="OUT", help="new folder")
+    parser.add_argument("--model", default="nano", help="nano, fake or a model directory")
+    parser.add_argument("--recorded", type=Path, metavar="OUTPUT_BAG",
+                        help="score this recording of a live graph that was played BAG")  # fmt: skip
+    parser.add_argument("--video", type=Path, help="video file to replay instead of a bag")
+    parser.add_argument("--gaze", type=Path, help="gaze recording that belongs to --video")
+    parser.add_argument("--ground-truth", type=Path, help="sidecar (default: beside the bag)")
+    parser.add_argument("--compare", type=Path, metavar="JSON", help="report.json of another run")
+    parser.add_argument("--config", type=Path, help="settings of the pipeline (YAML)")
+    parser.add_argument("--image-topic", help="default: the only image topic")
+    parser.add_argument("--gaze-topic", help="default: the only gaze topic")
+    parser.add_argument("--point-is-normalised", action="store_true",
+                        help="a PointStamped is 0..1 of the image, not pixels")  # fmt: skip
+    parser.add_argument("--overlay", action="store_true", help="write an overlay video of each")
+    parser.add_argument("--no-predictions", action="store_true",
+                        help="write no output bag and no JSON lines")  # fmt: skip
+    parser.add_argument("--no-java", action="store_true", help="leave METEOR and SPICE out")
+    parser.add_argument("--json", action="store_true", help="print report.json instead of figures")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Status 1 only when nothing at all could be evaluated."""
+    _check(arguments)
+    if arguments.compare is not None:
+        read_document(arguments.compare)
+    results = _evaluate(arguments)
+    report = make_report(
+        results, _title(results), arguments.compare, with_java=not arguments.no_java
+    )
+    page = write_report(report, arguments.report)
+    for result in results:
+        if result.error is not None:
+            print(f"{result.name}: {result.error}", file=sys.stderr)
+    if arguments.json:
+        json.dump(report.document, sys.stdout, indent=1, ensure_ascii=False)
+        print()
+    else:
+        for figure in report.figures.figures:
+            print(f"{figure.name:<36} {figure.value:10.4g} {figure.unit}".rstrip())
+        for name, reason in report.figures.left_out.items():
+            print(f"{name:<36} left out: {reason}")
+        print(f"report: {page}")
+    return 0 if any(result.samples.frames for result in results) else 1
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if bool(arguments.bags) == (arguments.video is not None):
+        raise ConfigError("give bags, or --video with --gaze, and not both")
+    if (arguments.video is None) != (arguments.gaze is None):
+        raise ConfigError("--video and --gaze belong together; give both")
+    if arguments.recorded is not None and len(arguments.bags) != 1:
+        raise ConfigError(
+            f"--recorded takes the one bag that was played; {len(arguments.bags)} were given"
+        )
+    if arguments.report.exists() and any(arguments.report.iterdir()):
+        raise InputError(f"{arguments.report} is not empty; name a new folder or remove it")
+
+
+def _evaluate(arguments: argparse.Namespace) -> list[RecordingResult]:
+    config, out = _config(arguments), arguments.report
+    if arguments.recorded is not None:
+        (bag,) = arguments.bags
+        name = next(recording_names([bag]))
+        with_bar = _progress(name)
+        return [evaluate_recorded(bag, arguments.recorded, name, config, out / name, with_bar)]
+    bags = find_bags(arguments.bags)
+    if arguments.ground_truth is not None and len(bags) > 1:
+        raise ConfigError(f"--ground-truth belongs to one recording; {len(bags)} were given")
+    engine = load_engine(arguments.model)
+    try:
+        if arguments.video is not None:
+            source = VideoWithGaze(video=arguments.video, gaze=arguments.gaze)
+            name = arguments.video.stem
+            return [evaluate_video(source, name, engine, config, out / name, _progress(name))]
+        return [
+            evaluate_bag(bag, name, engine, config, out / name, _progress(name))
+            for bag, name in zip(bags, recording_names(bags), strict=True)
+        ]
+    finally:
+        engine.close()
+
+
+def _config(arguments: argparse.Namespace) -> EvaluationConfig:
+    return EvaluationConfig(
+        pipeline=_pipeline_config(arguments.config),
+        topics=BagTopics(
+            image=arguments.image_topic,
+            gaze=arguments.gaze_topic,
+            point_is_normalised=arguments.point_is_normalised,
+        ),
+        sidecar=arguments.ground_truth,
+        with_predictions=not arguments.no_predictions,
+        with_overlay=arguments.overlay,
+    )
+
+
+def _pipeline_config(path: Path | None) -> PipelineConfig:
+    if path is None:
+        return PipelineConfig()
+    try:
+        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"settings {path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"settings {path} hold {type(values).__name__}; they must be sections")
+    return from_mapping(PipelineConfig, values)
+
+
+def _progress(name: str) -> Progress:
+    """One line on a terminal, nothing in a pipe."""
+    is_terminal = sys.stderr.isatty()
+
+    def show(frames: int) -> None:
+        if is_terminal and frames % _SHOW_EVERY == 0:
+            print(f"\r{name}: {frames} frames", end="", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _title(results: Sequence[RecordingResult]) -> str:
+    if len(results) == 1:
+        return f"Evaluation of {results[0].name}"
+    return f"Evaluation of {len(results)} recordings"
