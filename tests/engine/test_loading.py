@@ -1,0 +1,140 @@
+"""Loading by name, fall-back that is told, and a run time free of torch and ROS."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="the tiny model is built with the package `onnx`")
+
+import onnxruntime
+
+from engine.runtime import load_engine
+from engine.runtime.manifest import read_manifest
+from engine.runtime.ort_backend import OrtBackend
+from tests.engine.tiny_model import SIZES, manifest, seal, write_tiny_model
+from tracevlm_ros.core.errors import BackendError, ConfigError, EngineError, EngineMismatch
+
+ROOT = Path(__file__).parents[2]
+HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def test_fake_needs_no_files_and_says_that_it_is_fake() -> None:
+    info = load_engine("fake").info
+    assert (info.model_id, info.backend) == ("fake", "fake")
+    assert "no model" in info.notes[0]
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has CUDA: nothing to fall back from")
+def test_auto_falls_back_to_the_cpu_and_says_why(tiny_directory: Path) -> None:
+    info = load_engine(tiny_directory).info
+    assert info.backend == "onnxruntime-cpu"
+    assert "no CUDA provider; install onnxruntime-gpu" in info.notes[0]
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has CUDA")
+def test_a_back_end_asked_for_by_name_is_never_replaced(tiny_directory: Path) -> None:
+    with pytest.raises(BackendError, match="no CUDA provider; install onnxruntime-gpu"):
+        load_engine(tiny_directory, backend="onnxruntime-cuda")
+
+
+def test_the_cpu_asked_for_by_name_is_no_fall_back(tiny_directory: Path) -> None:
+    info = load_engine(tiny_directory, backend="onnxruntime-cpu").info
+    assert info.notes == ()
+    assert info.image_size_hw == (SIZES["H"], SIZES["W"])
+    assert info.max_keypoints == SIZES["K"]
+
+
+def test_an_unknown_back_end_lists_the_known_ones(tiny_directory: Path) -> None:
+    with pytest.raises(ConfigError, match="'cpu'; it must be one of auto, onnxruntime-cpu"):
+        load_engine(tiny_directory, backend="cpu")
+
+
+def test_a_name_that_is_no_model_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"holds no manifest\.json; give 'nano', 'fake' or"):
+        load_engine(tmp_path)
+
+
+def test_a_graph_that_is_not_what_the_manifest_says_is_refused(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "model")
+    document = manifest()
+    (model / "prefill.onnx").write_bytes((model / "decode.onnx").read_bytes())
+    seal(model, document)
+    with pytest.raises(EngineMismatch, match=r"inputs of graph 'prefill' are .*past_keys"):
+        load_engine(model, backend="onnxruntime-cpu")
+
+
+def test_a_graph_that_onnxruntime_cannot_read_is_named(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "model")
+    (model / "tvp.onnx").write_bytes(b"no graph")
+    seal(model, manifest())
+    with pytest.raises(BackendError, match=r"tvp\.onnx cannot be loaded"):
+        load_engine(model, backend="onnxruntime-cpu")
+
+
+def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "model")
+    content = json.loads((model / "tokenizer.json").read_text())
+    content["model"]["vocab"]["surplus"] = SIZES["vocab"]
+    (model / "tokenizer.json").write_text(json.dumps(content))
+    seal(model, manifest())
+    with pytest.raises(EngineMismatch, match="the model's vocabulary has"):
+        load_engine(model, backend="onnxruntime-cpu")
+
+
+def test_an_embedding_table_of_another_shape_is_refused(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "model")
+    np.save(model / "embeddings.npy", np.zeros((3, 3), np.float32))
+    seal(model, manifest())
+    with pytest.raises(EngineMismatch, match=r"float32 \(3, 3\), the manifest asks"):
+        load_engine(model, backend="onnxruntime-cpu")
+
+
+def test_a_failing_graph_is_named_with_the_back_end(tiny_directory: Path) -> None:
+    backend = OrtBackend(read_manifest(tiny_directory), "cpu")
+    with pytest.raises(BackendError, match="graph 'vision' failed in onnxruntime-cpu"):
+        backend.run("vision", {"image": np.zeros((1, 8, 8, 3), np.uint8)})
+
+
+def test_the_run_time_needs_neither_torch_nor_ros(tiny_directory: Path) -> None:
+    script = """
+import sys
+for name in ("torch", "transformers", "rclpy", "onnx"):
+    sys.modules[name] = None
+import numpy as np
+from engine.runtime import load_engine
+from tracevlm_ros.core.engine import TracePrompt
+engine = load_engine(sys.argv[1], backend="onnxruntime-cpu")
+one = TracePrompt(np.full((1, 2), 0.5), np.zeros(1), np.zeros(1, dtype=bool))
+grounded = engine.ground(engine.encode(np.zeros((16, 16, 3), np.uint8)), [one])
+*_, last = engine.describe(grounded, 0)
+print(last.text)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tiny_directory)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout.strip() == "a red ball", done.stderr
+
+
+def test_the_fake_engine_does_not_load_an_inference_library() -> None:
+    script = (
+        "import sys; sys.modules['onnxruntime'] = None\n"
+        "from engine.runtime import load_engine; print(load_engine('fake').info.model_id)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout.strip() == "fake", done.stderr
