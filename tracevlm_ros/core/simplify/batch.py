@@ -1,6 +1,7 @@
 """Simplifying what is complete: one segment, or a whole trace of segments."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from types import ModuleType
 from typing import NamedTuple
 
@@ -35,9 +36,10 @@ def simplify(
 
     Douglas-Peucker: both ends stay; an interval splits at its farthest point, the earliest of
     equals, where that is *more* than ``tolerance_px`` away from the chord. ``metric="segment"``
-    measures to the chord and so bounds the error: no point is farther than ``tolerance_px`` from the keypoints'
-    polyline. ``metric="line"`` is the paper's equation 2, the infinite line, which bounds nothing
-    where a stroke turns back. A closed chord falls back to the distance to its point in both.
+    measures to the chord and so bounds the error: no point is farther than ``tolerance_px`` from
+    the keypoints' polyline. ``metric="line"`` is the paper's equation 2, the infinite
+    line, which bounds nothing where a stroke turns back. A closed chord falls back to the distance
+    to its point in both.
 
     ``backend`` is auto, numpy or numba; the result is the same. InputError for coordinates that
     are not finite, ConfigError for settings.
@@ -78,7 +80,7 @@ def simplify_segments(
         + _indices(
             points[begin:end], tolerance_for(float(weight), base_px, long_side_px), is_line, kernels
         )
-        for begin, end, weight in zip(bounds[:-1], bounds[1:], weights, strict=True)
+        for (begin, end), weight in zip(pairwise(bounds), weights, strict=True)
     ]
     index = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
     segment = np.repeat(np.arange(len(first)), [len(part) for part in parts])

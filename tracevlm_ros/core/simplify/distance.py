@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tracevlm_ros.core.errors import ConfigError
-from tracevlm_ros.core.types import FloatArray
+from tracevlm_ros.core.types import FloatArray, IntArray
 
 METRICS = ("segment", "line")
 
@@ -126,12 +126,58 @@ def squared_distance_bound(
     return max(high * high, low * low) / chord.length2
 
 
+class Chords(NamedTuple):
+    """As ``Chord``, with arrays of one shape."""
+
+    ax: FloatArray
+    ay: FloatArray
+    bx: FloatArray
+    by: FloatArray
+    dx: FloatArray
+    dy: FloatArray
+    length2: FloatArray
+
+    def at(self, place: IntArray | tuple[slice, None]) -> "Chords":
+        """The chords at ``place``, any index that numpy takes."""
+        return Chords(*(values[place] for values in self))
+
+
 def squared_distances(x: FloatArray, y: FloatArray, chord: Chord, is_line: bool) -> FloatArray:
-    """``squared_distance`` of each point of ``x``, ``y`` (both (M,)), equal to the last bit."""
+    """``squared_distance`` of each point of ``x``, ``y``, equal to the last bit."""
+    if chord.length2 < CLOSED_LENGTH2:
+        ux = x - chord.ax
+        uy = y - chord.ay
+        return np.asarray(ux * ux + uy * uy)
+    return _distances_to_open(x, y, chord, is_line)
+
+
+def squared_distances_each(
+    x: FloatArray, y: FloatArray, chords: Chords, is_line: bool
+) -> FloatArray:
+    """``squared_distances`` where every point has a chord of its own; shapes broadcast."""
+    closed = chords.length2 < CLOSED_LENGTH2
+    if not closed.any():
+        return _distances_to_open(x, y, chords, is_line)
+    opened = chords._replace(length2=np.where(closed, 1.0, chords.length2))
+    distances = _distances_to_open(x, y, opened, is_line)
+    ux = x - chords.ax
+    uy = y - chords.ay
+    np.copyto(distances, ux * ux + uy * uy, where=closed)
+    return distances
+
+
+def chords_to(ax: FloatArray, ay: FloatArray, bx: float, by: float) -> Chords:
+    """The chords from each of ``ax``, ``ay`` to one point."""
+    dx = bx - ax
+    dy = by - ay
+    return Chords(ax, ay, np.full_like(ax, bx), np.full_like(ay, by), dx, dy, dx * dx + dy * dy)
+
+
+def _distances_to_open(
+    x: FloatArray, y: FloatArray, chord: Chord | Chords, is_line: bool
+) -> FloatArray:
     ux = x - chord.ax
     uy = y - chord.ay
-    if chord.length2 < CLOSED_LENGTH2:
-        return np.asarray(ux * ux + uy * uy)
     cross = ux * chord.dy
     cross -= uy * chord.dx
     cross *= cross

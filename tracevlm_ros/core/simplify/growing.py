@@ -5,6 +5,8 @@ asked once. Only the chain, the intervals that end at the newest point, is asked
 down to where its splits are those of the last query, the last result stands.
 """
 
+from bisect import bisect_right
+from operator import itemgetter
 from types import ModuleType
 from typing import Protocol
 
@@ -78,17 +80,21 @@ class NumpyTree:
         out, old = self._out, self._chain
         chain: list[tuple[int, int, int]] = []
         start, kept, newest = 0, 1, count - 1
+        foreseen = self._foreseen(newest)
         while True:
             level = len(chain)
-            remembered = level < len(old) and old[level][0] == start
-            guess = old[level][1] if remembered else -1
-            split, distance2 = self._search.farthest(start, newest, guess)
+            if start in foreseen:
+                split, distance2 = foreseen[start]
+            else:
+                later = bisect_right(old, start, key=itemgetter(1))
+                guess = old[later][1] if later < len(old) else -1
+                split, distance2 = self._search.farthest(start, newest, guess)
             if distance2 <= tolerance2:
                 break
-            if same and remembered and guess == split:
+            same = same and level < len(old) and old[level][:2] == (start, split)
+            if same:
                 kept = old[level][2]
             else:
-                same = False
                 inside = self._keypoints_inside(start, split)
                 out[kept : kept + len(inside)] = inside
                 kept += len(inside) + 1
@@ -104,6 +110,14 @@ class NumpyTree:
         self._out = np.concatenate(
             [self._out, np.zeros(len(points) + 1 - len(self._out), np.int64)]
         )
+
+    def _foreseen(self, newest: int) -> dict[int, tuple[int, float]]:
+        """Splits of the last chain's intervals, by start, now that they end at ``newest``."""
+        if not self._chain:
+            return {}
+        chain = np.array(self._chain)
+        found = self._search.farthest_of_chain(chain[:, 0], newest, chain[:, 1])
+        return dict(zip(chain[:, 0].tolist(), found, strict=True))
 
     def _split_of(self, start: int, end: int) -> tuple[int, float]:
         known = self._splits.get((start, end))

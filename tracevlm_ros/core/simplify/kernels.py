@@ -117,7 +117,9 @@ def query(
     out[0] = 0
     while True:
         remembered = level < known and work[level, CHAIN_START] == start
-        guess = work[level, CHAIN_SPLIT] if remembered else -1
+        guess = work[level, CHAIN_SPLIT] if level < known else -1
+        if guess <= start:
+            guess = -1
         split, d2 = farthest(tree, start, newest, is_line, guess)
         if d2 <= tolerance2:
             break
