@@ -71,6 +71,8 @@ setup(
         "onnxruntime>=1.19",
         "tokenizers>=0.20",
         "rosbags>=0.11",
+        "lz4>=4",
+        'backports.zstd>=1.0; python_version < "3.14"',
         "av>=12",
         "pyzmq>=26",
         "msgpack>=1.0",
