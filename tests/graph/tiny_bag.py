@@ -56,7 +56,13 @@ def write_tiny_bag(path: Path, frames: int = 30, *, compressed: bool = False) ->
     for (dx, dy), stamp_ns in zip(noise, gaze, strict=True):
         x = 80.0 + (stamp_ns - START_NS) / FRAME_NS / 2 + dx
         sample = types["tracevlm_msgs/msg/GazeSample"](
-            header=_header(stamp_ns), x=x, y=60.0 + dy, unit=0, confidence=1.0, pen=-1, source="test"
+            header=_header(stamp_ns),
+            x=x,
+            y=60.0 + dy,
+            unit=0,
+            confidence=1.0,
+            pen=-1,
+            source="test",
         )
         events.append((stamp_ns, "/gaze", sample))
     with BagWriter(path) as writer:

@@ -87,8 +87,11 @@ def segments_of(pid: int) -> set[Path]:
 
 
 def remove_unused_segments(segments: set[Path]) -> None:
-    """Delete those of ``segments`` that no process of this user has mapped any more."""
+    """Delete those of ``segments`` that no process of this user has mapped any more, with their
+    locks."""
     processes = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
     used = set().union(*(segments_of(pid) for pid in processes))
     for path in segments - used:
-        path.unlink(missing_ok=True)
+        lock, mutex = f"{path.name}_el", f"sem.{path.name}_mutex"
+        for name in (path.name, lock, mutex):
+            path.with_name(name).unlink(missing_ok=True)
