@@ -84,7 +84,7 @@ def test_the_dispersion_limit_follows_the_noise():
     noisy = look(20, 20, 0, 1000, noise_deg=0.5)
     assert max(labels(detector_of("dispersion", noise), noisy)) == 0
     for sample in noisy:
-        noise.add(*VIEW.point(sample, None)[1:])
+        noise.add(sample.stamp_ns, *VIEW.point(sample, None)[1:])
     found = labels(detector_of("dispersion", noise), noisy)
     assert found.count(1) > 0.95 * len(noisy)
 
@@ -94,14 +94,54 @@ def test_noise_finds_the_deviation_of_fixations_between_saccades():
     for index in range(8):
         place = (10 + 30 * (index % 2), 20)
         for sample in look(*place, 300 * index, 300 * (index + 1), noise_deg=0.3):
-            noise.add(*VIEW.point(sample, None)[1:])
+            noise.add(sample.stamp_ns, *VIEW.point(sample, None)[1:])
     assert noise.sigma == pytest.approx(0.3, rel=0.2)
+
+
+def turning(samples: list[GazeSample], deg_per_s: float) -> list[GazeSample]:
+    """The same gaze from a head that turns."""
+    start_ns = samples[0].stamp_ns
+    return [
+        sample._replace(
+            x_px=sample.x_px + deg_per_s * (sample.stamp_ns - start_ns) / 1e9 * VIEW.px_per_deg
+        )
+        for sample in samples
+    ]
+
+
+@pytest.mark.parametrize("noise_deg", [0.05, 0.46])
+def test_the_speed_of_the_head_is_told_from_noise_and_saccades(noise_deg):
+    samples = [
+        sample
+        for index in range(8)
+        for sample in look(10 + 5 * (index % 2), 20, 300 * index, 300 * (index + 1), 240, noise_deg)
+    ]
+    for deg_per_s, tolerance in ((0.0, 4.0), (25.0, 6.0)):
+        noise = NoiseEstimate(0.1)
+        for sample in turning(samples, deg_per_s):
+            noise.add(sample.stamp_ns, *VIEW.point(sample, None)[1:])
+        assert noise.speed == pytest.approx(deg_per_s, abs=tolerance)
+
+
+@pytest.mark.parametrize(("kind", "rate_hz"), [("dispersion", 120), ("velocity", 240)])
+def test_a_fixation_of_a_turning_head_is_found_once_the_turning_is_known(kind, rate_hz):
+    samples = turning(look(5, 20, 0, 1200, rate_hz), 35.0)
+    noise = NoiseEstimate(0.1)
+    detector = detector_of(kind, noise)
+    decided = []
+    for sample in samples:
+        point = VIEW.point(sample, None)
+        noise.add(sample.stamp_ns, point.x_deg, point.y_deg)
+        decided += detector.push(point)
+    late = [one.label for one in decided[len(samples) // 3 :]]
+    assert len(set(late)) == 1
+    assert late[0] != 0
 
 
 def test_noise_keeps_its_start_until_it_knows_enough():
     noise = NoiseEstimate(0.7)
     for _ in range(10):
-        noise.add(0.0, 0.0)
+        noise.add(1, 0.0, 0.0)
     assert noise.sigma == 0.7
 
 

@@ -12,6 +12,8 @@ NS_PER_MS = 1_000_000
 MIN_SAMPLES = 3
 CENTRE_NS = 100 * NS_PER_MS
 MAX_OUTLIERS = 1
+DRIFT_FACTOR = 3.0
+NS_PER_S = 1e9
 
 
 class DispersionDetector:
@@ -36,7 +38,8 @@ class DispersionDetector:
     @property
     def limit_deg(self) -> float:
         """Largest x range + y range of a fixation's first samples."""
-        return max(self._base_deg, self._factor * self._noise.sigma)
+        drifted_deg = DRIFT_FACTOR * self._noise.speed * self._min_ns / NS_PER_S
+        return max(self._base_deg, self._factor * self._noise.sigma, drifted_deg)
 
     @property
     def radius_deg(self) -> float:

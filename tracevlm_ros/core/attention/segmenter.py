@@ -157,7 +157,7 @@ class TraceSegmenter:
 
         What the old detector had not decided goes along to the new one.
         """
-        self._noise.add(point.x_deg, point.y_deg)
+        self._noise.add(point.sample.stamp_ns, point.x_deg, point.y_deg)
         is_news = self._rate.add(point.sample.stamp_ns, self._usable_ns)
         if not is_news or self._config.detector != "auto":
             return []

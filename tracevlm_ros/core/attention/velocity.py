@@ -14,6 +14,8 @@ MIN_SAMPLES = 3
 NOISE_START = 4.0
 NOISE_END = 2.5
 NOISE_SHIFT = 4.5
+DRIFT_START = 3.0
+DRIFT_END = 2.0
 SHIFT_SHARE = 0.75
 CENTRE_NS = 120 * NS_PER_MS
 
@@ -82,8 +84,9 @@ class VelocityDetector:
 
     def _judge(self, point: Point, index: int) -> list[Labelled]:
         speed = self._speed_at(index)
-        start = max(self._start_deg_s, NOISE_START * speed.sigma)
-        end = max(self._end_deg_s, NOISE_END * speed.sigma)
+        drift = self._noise.speed
+        start = max(self._start_deg_s, NOISE_START * speed.sigma, DRIFT_START * drift)
+        end = max(self._end_deg_s, NOISE_END * speed.sigma, DRIFT_END * drift)
         self._is_fast = speed.deg_s > (end if self._is_fast else start)
         if self._is_fast:
             decided = [Labelled(slow, 0) for slow in (*self._slow, point)]
@@ -128,10 +131,12 @@ class VelocityDetector:
         earlier, latest = points[:split], points[split:]
         if len(earlier) < len(latest):
             return False
-        x0, y0, _ = _mean(earlier, newest_ns)
-        x1, y1, _ = _mean(latest, newest_ns)
+        x0, y0, t0 = _mean(earlier, newest_ns)
+        x1, y1, t1 = _mean(latest, newest_ns)
         spread = math.sqrt(1 / len(earlier) + 1 / len(latest)) * self._noise.sigma
-        return math.hypot(x1 - x0, y1 - y0) > max(self._shift_deg, NOISE_SHIFT * spread)
+        drifted = DRIFT_START * self._noise.speed * (t1 - t0) / NS_PER_S
+        limit = max(self._shift_deg, NOISE_SHIFT * spread, drifted)
+        return math.hypot(x1 - x0, y1 - y0) > limit
 
     def _speed_at(self, index: int) -> _Speed:
         """Speed and its standard deviation per axis; at an end of the window from one side."""
