@@ -9,7 +9,8 @@ from tracevlm_ros.core.settings import require_choice, require_range
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VisionConfig:
-    """The Qwen2.5-VL vision encoder; ``stem`` conv replaces its linear patch embedding."""
+    """The Qwen2.5-VL vision encoder; ``stem`` conv replaces its linear patch embedding, and
+    ``local_mixing`` puts a 5x5 depthwise convolution over the patches before each block."""
 
     image_size: int = 256
     patch_size: int = 16
@@ -21,6 +22,7 @@ class VisionConfig:
     full_attention_blocks: tuple[int, ...] = (1, 3, 5)
     merge: int = 2
     stem: str = "conv"
+    local_mixing: bool = True
     shallow_block: int = 1
     shallow_channels: int = 64
 
@@ -144,7 +146,7 @@ def paper_mode(config: ModelConfig) -> ModelConfig:
     """Switch off what the paper does not have: gamma from 0, no codes, plain patch embedding."""
     return dataclasses.replace(
         config,
-        vision=dataclasses.replace(config.vision, stem="linear"),
+        vision=dataclasses.replace(config.vision, stem="linear", local_mixing=False),
         tvp=dataclasses.replace(
             config.tvp,
             gamma_init=0.0,

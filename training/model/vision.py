@@ -78,6 +78,15 @@ class VisionAttention(nn.Module):
         return out
 
 
+def local_mixing(width: int) -> nn.Conv2d:
+    """5x5 depthwise over the patch grid; starts at 0, so a block starts as Qwen's."""
+    conv = nn.Conv2d(width, width, 5, padding=2, groups=width)
+    nn.init.zeros_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
 class VisionBlock(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -85,6 +94,7 @@ class VisionBlock(nn.Module):
         self.norm2 = RMSNorm(config.width)
         self.attn = VisionAttention(config.width, config.heads)
         self.mlp = SwiGLU(config.width, config.mlp_width, bias=True)
+        self.local = local_mixing(config.width) if config.local_mixing else None
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x), cos, sin)
@@ -120,6 +130,9 @@ class VisionEncoder(nn.Module):
         x = self._to_windows(patches)
         early = x
         for index, block in enumerate(self.blocks):
+            assert isinstance(block, VisionBlock)
+            if block.local is not None:
+                x = x + self._to_windows(block.local(self._to_grid(x)))
             x = self._run(block, x, index in self.config.full_attention_blocks)
             if index == self.config.shallow_block:
                 early = x
