@@ -1,13 +1,20 @@
 """Traces for ``bench simplify``: long, deterministic, like a pointer and like gaze at 240 Hz."""
 
+from collections.abc import Iterator
+from itertools import chain
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 
 from tracevlm_ros.core.errors import InputError
-from tracevlm_ros.core.types import FloatArray
+from tracevlm_ros.core.types import FloatArray, GazeSample
 from tracevlm_ros.ingest.gaze_recordings import open_gaze
+from tracevlm_ros.ingest.localized_narratives import (
+    is_narratives,
+    pointer_samples,
+    read_narratives,
+)
 
 WIDTH_PX, HEIGHT_PX = 1280, 720
 RATE_HZ = 240
@@ -55,8 +62,14 @@ def gaze_trace(count: int, seed: int = 7, noise_px: float = 3.0) -> FloatArray:
 
 def recorded_trace(path: Path, count: int) -> FloatArray:
     """The positions of a recording as one segment, followed by its mirror images to (count, 2)."""
-    recording = open_gaze(path)
-    samples = recording.samples((HEIGHT_PX, WIDTH_PX))
+    size_hw = (HEIGHT_PX, WIDTH_PX)
+    if is_narratives(path):
+        narratives = read_narratives(path)
+        samples: Iterator[GazeSample] = chain.from_iterable(
+            pointer_samples(each, size_hw) for each in narratives
+        )
+    else:
+        samples = open_gaze(path).samples(size_hw)
     points = np.array([(sample.x_px, sample.y_px) for sample in samples], dtype=np.float64)
     points = points.reshape(-1, 2)
     points = points[np.isfinite(points).all(axis=1)]
