@@ -2,8 +2,10 @@
 
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from engine.contract import MANIFEST_NAME
+from engine.runtime.backend import Backend
 from engine.runtime.fake import FakeEngine
 from engine.runtime.manifest import Manifest, read_manifest
 from tracevlm_ros.core.engine import Engine
@@ -11,6 +13,13 @@ from tracevlm_ros.core.errors import BackendError, EngineError
 from tracevlm_ros.core.settings import require_choice
 
 BACKENDS = ("auto", "onnxruntime-cpu", "onnxruntime-cuda")
+
+
+class LoadedBackend(NamedTuple):
+    """``notes`` say what the caller did not ask for."""
+
+    backend: Backend
+    notes: tuple[str, ...]
 
 
 def load_engine(model: str | Path, backend: str = "auto") -> Engine:
@@ -25,7 +34,14 @@ def load_engine(model: str | Path, backend: str = "auto") -> Engine:
     require_choice("backend", backend, BACKENDS)
     if str(model) == "fake":
         return FakeEngine()
-    return _load(read_manifest(model_directory(model)), backend)
+    manifest = read_manifest(model_directory(model))
+    loaded = load_backend(manifest, backend)
+
+    from engine.runtime.model_engine import ModelEngine
+
+    engine = ModelEngine(manifest, loaded.backend, loaded.notes)
+    engine.warm_up()
+    return engine
 
 
 def model_directory(model: str | Path) -> Path:
@@ -41,26 +57,16 @@ def model_directory(model: str | Path) -> Path:
     return directory
 
 
-def _load(manifest: Manifest, backend: str) -> Engine:
-    from engine.runtime.ort_backend import cuda_problem
+def load_backend(manifest: Manifest, backend: str) -> LoadedBackend:
+    """Open the graphs of ``manifest``; see ``load_engine`` for ``backend`` and errors."""
+    from engine.runtime.ort_backend import OrtBackend, cuda_problem
 
-    notes: tuple[str, ...] = ()
-    if backend == "auto":
-        problem = cuda_problem()
-        if problem is None:
-            try:
-                return _open(manifest, "cuda", notes)
-            except BackendError as error:
-                problem = str(error)
-        notes = (f"runs on the CPU: {problem}",)
-    device = "cuda" if backend == "onnxruntime-cuda" else "cpu"
-    return _open(manifest, device, notes)
-
-
-def _open(manifest: Manifest, device: str, notes: tuple[str, ...]) -> Engine:
-    from engine.runtime.model_engine import ModelEngine
-    from engine.runtime.ort_backend import OrtBackend
-
-    engine = ModelEngine(manifest, OrtBackend(manifest, device), notes)
-    engine.warm_up()
-    return engine
+    if backend != "auto":
+        return LoadedBackend(OrtBackend(manifest, backend.removeprefix("onnxruntime-")), ())
+    problem = cuda_problem()
+    if problem is None:
+        try:
+            return LoadedBackend(OrtBackend(manifest, "cuda"), ())
+        except BackendError as error:
+            problem = str(error)
+    return LoadedBackend(OrtBackend(manifest, "cpu"), (f"runs on the CPU: {problem}",))

@@ -28,6 +28,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("demo",): Command("tracevlm_ros.cli.demo", "the whole graph on the bundled bag"),
     ("bench", "simplify"): Command("tracevlm_ros.cli.bench_simplify", "trace simplification"),
     ("bench", "track"): Command("tracevlm_ros.cli.bench_track", "keypoint tracking"),
+    ("bench", "engine"): Command("tracevlm_ros.cli.bench_engine", "a model: speed and memory"),
     ("data", "synthetic"): Command("tracevlm_ros.cli.data_synthetic", "make a synthetic bag"),
     ("data", "stats"): Command("tracevlm_ros.cli.data_stats", "statistics of traces and gaze"),
     ("train",): Command("training.command", "train a model (needs the extra [train])"),
@@ -72,7 +73,12 @@ def _run(key: tuple[str, ...], words: list[str]) -> int:
     try:
         module = importlib.import_module(command.module)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ("tracevlm_ros", "engine", "training", "calibration"):
+        if (error.name or "").split(".")[0] in (
+            "tracevlm_ros",
+            "engine",
+            "training",
+            "calibration",
+        ):
             raise
         raise TraceVLMError(
             f"needs the Python package '{error.name}'; install tracevlm_ros with the extra that "

@@ -1,0 +1,42 @@
+"""Captions of a chosen length, so that models which say more or less can be compared."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from engine.runtime.backend import Backend, Tensor
+
+
+class ForcedLength:
+    """A back end that lets the model say ``words`` words, then ``[SEG]``, whatever it wants.
+
+    All graphs run as they are; only the logits of ``decode`` are overwritten. ``begin`` before
+    each description.
+    """
+
+    def __init__(self, backend: Backend, words: int, word_id: int, seg_id: int) -> None:
+        self._backend = backend
+        self.words = words
+        self._word_id, self._seg_id = word_id, seg_id
+        self._left = words
+
+    @property
+    def name(self) -> str:
+        return self._backend.name
+
+    def begin(self) -> None:
+        self._left = self.words
+
+    def run(
+        self, graph: str, inputs: Mapping[str, Tensor], resident: Collection[str] = ()
+    ) -> dict[str, Any]:
+        out = self._backend.run(graph, inputs, resident)
+        if graph == "decode":
+            said = self._word_id if self._left > 0 else self._seg_id
+            out["logits"][..., said] = np.float32(1e4)
+            self._left -= 1
+        return out
+
+    def close(self) -> None:
+        self._backend.close()
