@@ -7,9 +7,9 @@ share are used.
 """
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -26,6 +26,9 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from tracevlm_ros.cli.bag_plan import plan_bag
 
 PACKAGE = "tracevlm_ros"
 BAG_SUFFIXES = (".mcap", ".db3")
@@ -49,9 +52,18 @@ ARGUMENTS = {
 }
 
 
+class Source(NamedTuple):
+    """What plays: ``executable`` is empty when nothing does. ``graph`` overrides gaze_caption."""
+
+    executable: str
+    parameters: dict[str, Any]
+    remappings: list[tuple[str, str]]
+    graph: dict[str, Any]
+
+
 def generate_launch_description() -> LaunchDescription:
     """Entry point of ``ros2 launch``."""
-    return LaunchDescription([*_arguments(), *_transport(), *_gaze_caption(), *_source()])
+    return LaunchDescription([*_arguments(), *_transport(), OpaqueFunction(function=_nodes)])
 
 
 def _arguments() -> list[LaunchDescriptionEntity]:
@@ -71,7 +83,42 @@ def _transport() -> list[LaunchDescriptionEntity]:
     ]
 
 
-def _gaze_caption() -> list[LaunchDescriptionEntity]:
+def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    source = _choose_source(values)
+    nodes = _gaze_caption(source.graph)
+    if source.executable:
+        nodes.append(
+            Node(
+                package=PACKAGE,
+                executable=source.executable,
+                name=source.executable,
+                namespace=LaunchConfiguration("namespace"),
+                parameters=[source.parameters],
+                remappings=source.remappings,
+                output="screen",
+            )
+        )
+    return nodes
+
+
+def _choose_source(values: dict[str, str]) -> Source:
+    """A player for a bag, a source node for anything else, nothing for an empty argument."""
+    source = values["source"]
+    if not source:
+        return Source("", {}, [], {})
+    path = Path(source).expanduser()
+    if path.is_dir() or path.suffix in BAG_SUFFIXES:
+        plan = plan_bag(path, values["namespace"])
+        parameters = {"bag": str(path), "wait_for": plan.wait_for}
+        return Source(
+            "player", parameters, list(plan.remappings.items()), {"gaze_type": plan.gaze_type}
+        )
+    parameters = {"video": source, **({"gaze": values["gaze"]} if values["gaze"] else {})}
+    return Source("sources", parameters, [], {})
+
+
+def _gaze_caption(overrides: dict[str, Any]) -> list[LaunchDescriptionEntity]:
     node = LifecycleNode(
         package=PACKAGE,
         executable="gaze_caption",
@@ -84,6 +131,7 @@ def _gaze_caption() -> list[LaunchDescriptionEntity]:
                 "use_sim_time": ParameterValue(
                     LaunchConfiguration("use_sim_time"), value_type=bool
                 ),
+                **overrides,
             },
         ],
         respawn=LaunchConfiguration("respawn"),
@@ -113,31 +161,3 @@ def _change(node: LifecycleNode, transition_id: int) -> EmitEvent:
     return EmitEvent(
         event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition_id)
     )
-
-
-def _source() -> list[LaunchDescriptionEntity]:
-    return [OpaqueFunction(function=_start_source)]
-
-
-def _start_source(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """A player for a bag, a source node for anything else, nothing for an empty argument."""
-    source = LaunchConfiguration("source").perform(context)
-    if not source:
-        return []
-    path = Path(source).expanduser()
-    is_bag = path.is_dir() or path.suffix in BAG_SUFFIXES
-    executable = "player" if is_bag else "sources"
-    parameters = {"bag": str(path)} if is_bag else {"video": source}
-    gaze = LaunchConfiguration("gaze").perform(context)
-    if gaze and not is_bag:
-        parameters["gaze"] = gaze
-    return [
-        Node(
-            package=PACKAGE,
-            executable=executable,
-            name=executable,
-            namespace=LaunchConfiguration("namespace"),
-            parameters=[parameters],
-            output="screen",
-        )
-    ]

@@ -124,6 +124,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
         """Subscribe and start the threads."""
         result = super().on_activate(state)
         self._the_session().start()
+        self.get_logger().info("active: waiting for images and gaze")
         return result
 
     @reported
