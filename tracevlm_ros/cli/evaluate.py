@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, required=True, metavar="OUT", help="new folder")
     parser.add_argument("--model", default="nano", help="nano, fake or a model directory")
     parser.add_argument("--recorded", type=Path, metavar="OUTPUT_BAG",
-                        help="score this recording of a live graph that was played BAG")  # fmt: skip
+                        help="score this recording of a live graph that played BAG")  # fmt: skip
     parser.add_argument("--video", type=Path, help="video file to replay instead of a bag")
     parser.add_argument("--gaze", type=Path, help="gaze recording that belongs to --video")
     parser.add_argument("--ground-truth", type=Path, help="sidecar (default: beside the bag)")

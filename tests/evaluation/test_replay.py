@@ -1,0 +1,145 @@
+"""Bags through the pipeline, offline."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.runtime.fake import FakeEngine
+from tests.evaluation.scenes import write_bag
+from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.types import Frame, GazeSample
+from tracevlm_ros.evaluation.evaluate import EvaluationConfig, evaluate_bag, recording_names
+from tracevlm_ros.evaluation.figures import make_figures
+from tracevlm_ros.evaluation.recording import (
+    BagTopics,
+    bag_samples,
+    find_bags,
+    merged_samples,
+)
+from tracevlm_ros.ingest.bag import BagReader
+from tracevlm_ros.ingest.bag_writer import BagWriter
+from tracevlm_ros.ingest.message_types import message_class
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bag(tmp_path_factory.mktemp("bags") / "one", seconds=3.0)
+
+
+def test_two_runs_over_one_bag_write_the_same_bytes(bag: Path, tmp_path: Path) -> None:
+    for run in ("first", "second"):
+        result = evaluate_bag(bag, "one", FakeEngine(), EvaluationConfig(), tmp_path / run)
+        assert result.error is None
+    for name in ("predictions.jsonl", "bag/bag.mcap", "bag/metadata.yaml"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_every_prediction_belongs_to_a_frame_and_the_scores_say_so(
+    bag: Path, tmp_path: Path
+) -> None:
+    result = evaluate_bag(bag, "one", FakeEngine(), EvaluationConfig(), tmp_path / "out")
+    with BagReader(bag) as source:
+        frames = [s for s in bag_samples(source, BagTopics(), Drops()) if isinstance(s, Frame)]
+    lines = [
+        json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").open(encoding="utf-8")
+    ]
+    assert [line["stamp_ns"] for line in lines] == [frame.stamp_ns for frame in frames]
+    assert any(line["captions"] for line in lines)
+    assert result.samples.frames == len(frames) == 30
+    values = make_figures(result.samples, with_java=False).values()
+    assert 0.0 < values["j_mean"] < 1.0
+    assert values["described"] == 1.0
+    assert len(result.strip) == 8
+    assert result.cases.best[0].value >= result.cases.worst[0].value
+
+
+def test_a_bag_without_ground_truth_is_still_evaluated(bag: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    with BagReader(bag) as source, BagWriter(bare) as target:
+        for record in source.records():
+            if not record.topic.startswith("/ground_truth"):
+                target.write_raw(record.topic, record.msgtype, record.log_ns, record.raw)
+    result = evaluate_bag(bare, "bare", FakeEngine(), EvaluationConfig(), tmp_path / "out")
+    assert result.missing_truth == ("captions", "masks")
+    left_out = make_figures(result.samples, with_java=False).left_out
+    assert left_out["CIDEr-D"] == "no ground truth captions"
+    assert "J mean" in left_out
+
+
+def test_what_was_scored_before_damage_is_kept_with_the_error(bag: Path, tmp_path: Path) -> None:
+    """An unreadable ground-truth mask half-way ends the run, not the results."""
+    broken = tmp_path / "broken"
+    count = 0
+    with BagReader(bag) as source, BagWriter(broken) as target:
+        for record in source.records():
+            raw = record.raw
+            if record.topic == "/ground_truth/masks":
+                count += 1
+                raw = raw[:-40] + bytes(40) if count == 20 else raw
+                raw = raw.replace(b"PNG", b"XXX") if count == 20 else raw
+            target.write_raw(record.topic, record.msgtype, record.log_ns, raw)
+    result = evaluate_bag(broken, "broken", FakeEngine(), EvaluationConfig(), tmp_path / "out")
+    assert result.error is not None and "cannot be decoded" in result.error
+    assert 0 < result.samples.frames < 30
+    assert (tmp_path / "out" / "bag" / "metadata.yaml").is_file()
+
+
+def test_unreadable_frames_and_gaze_are_counted_and_passed_over(bag: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    spoiled = {"/camera/image/compressed": 0, "/gaze": 0}
+    with BagReader(bag) as source, BagWriter(damaged) as target:
+        for record in source.records():
+            raw = bytes(record.raw)
+            if record.topic in spoiled:
+                spoiled[record.topic] += 1
+                if spoiled[record.topic] == 5:
+                    raw = raw[:12]
+            target.write_raw(record.topic, record.msgtype, record.log_ns, raw)
+    drops = Drops()
+    with BagReader(damaged) as source:
+        frames = [s for s in bag_samples(source, BagTopics(), drops) if isinstance(s, Frame)]
+    assert len(frames) == 29
+    assert (drops["frame_unreadable"], drops["gaze_unreadable"]) == (1, 1)
+
+
+def test_gaze_in_units_of_the_image_waits_for_the_first_frame(tmp_path: Path) -> None:
+    time = message_class("builtin_interfaces/msg/Time")
+    header = message_class("std_msgs/msg/Header")
+    point = message_class("geometry_msgs/msg/PointStamped")
+    place = message_class("geometry_msgs/msg/Point")
+    image = message_class("sensor_msgs/msg/Image")
+    with BagWriter(tmp_path / "bag") as target:
+        target.write("/gaze", point(header(time(1, 0), "c"), place(0.5, 0.25, 0.0)), 10)
+        pixels = np.zeros(40 * 60 * 3, np.uint8)
+        target.write("/image", image(header(time(1, 9), "c"), 40, 60, "rgb8", 0, 180, pixels), 20)
+    with BagReader(tmp_path / "bag") as source:
+        topics = BagTopics(point_is_normalised=True)
+        first, second = bag_samples(source, topics, Drops())
+    assert isinstance(first, GazeSample)
+    assert isinstance(second, Frame)
+    assert (first.x_px, first.y_px) == (29.5, 9.5)
+
+
+def test_two_streams_are_merged_by_stamp_with_gaze_first() -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+    frames = [Frame(stamp, image) for stamp in (10, 20)]
+    gaze = [GazeSample(stamp, 0.0, 0.0) for stamp in (5, 10, 15, 30, 40)]
+    merged = [(type(s).__name__[0], s.stamp_ns) for s in merged_samples(frames, gaze)]
+    assert merged == [("G", 5), ("G", 10), ("F", 10), ("G", 15), ("F", 20), ("G", 30), ("G", 40)]
+
+
+def test_bags_are_found_in_folders_and_their_names_made_unique(bag: Path, tmp_path: Path) -> None:
+    shutil.copytree(bag, tmp_path / "a" / "one")
+    shutil.copytree(bag, tmp_path / "b" / "one")
+    found = find_bags([tmp_path, tmp_path / "a" / "one"])
+    assert found == [tmp_path / "a" / "one", tmp_path / "b" / "one"]
+    assert list(recording_names(found)) == ["one", "one_2"]
+
+
+def test_a_folder_without_bags_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no bag"):
+        find_bags([tmp_path])
