@@ -26,9 +26,10 @@ class OverlayVideo:
         self._last_tick = -1
         self._stream: VideoStream | None = None
         try:
-            self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
-        except (OSError, av.FFmpegError) as error:
+            path.touch()
+        except OSError as error:
             raise InputError(f"video {path} cannot be written: {error}; check the path") from error
+        self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
 
     def write(self, picture_rgb: Image, stamp_ns: int) -> None:
         height, width = (side - side % 2 for side in picture_rgb.shape[:2])

@@ -1,0 +1,176 @@
+"""The page is one file that shows everything it should, in a browser too where there is one."""
+
+import base64
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engine.runtime.fake import FakeEngine
+from tests.evaluation.scenes import write_bag
+from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.evaluation.evaluate import EvaluationConfig, RecordingResult, evaluate_bag
+from tracevlm_ros.evaluation.report.document import make_report, read_document
+from tracevlm_ros.evaluation.report.page import render, show_number, write_report
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[RecordingResult]:
+    folder = tmp_path_factory.mktemp("report")
+    config = EvaluationConfig(with_predictions=False)
+    return [
+        evaluate_bag(
+            write_bag(folder / f"bag_{seed}", seed=seed, seconds=3.0),
+            f"bag_{seed}", FakeEngine(), config, folder,
+        )
+        for seed in (3, 4)
+    ]  # fmt: skip
+
+
+class Structure(html.parser.HTMLParser):
+    """Fails on tags that do not nest, and collects what the page refers to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.references += [value or "" for name, value in attributes if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, self.getpos()
+
+
+def test_the_page_nests_and_loads_nothing_from_outside(
+    results: list[RecordingResult], tmp_path: Path
+) -> None:
+    page = write_report(make_report(results, "A & B", with_java=False), tmp_path)
+    text = page.read_text(encoding="utf-8")
+    structure = Structure()
+    structure.feed(text)
+    assert structure.open == []
+    assert structure.references and all(
+        reference.startswith("data:image/jpeg;base64,") for reference in structure.references
+    )
+    assert not re.search(r"url\(|@import|<script", text)
+    assert "<title>A &amp; B</title>" in text
+    assert 'name="viewport"' in text
+
+
+def test_every_picture_in_the_page_decodes(results: list[RecordingResult], tmp_path: Path) -> None:
+    text = render(make_report(results, "x", with_java=False), tmp_path)
+    pictures = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", text)
+    assert len(pictures) >= 20
+    for picture in pictures:
+        data = np.frombuffer(base64.b64decode(picture), np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert image is not None and image.shape == (96, 128, 3)
+
+
+def test_the_json_beside_it_holds_the_figures_of_all_and_of_each(
+    results: list[RecordingResult], tmp_path: Path
+) -> None:
+    report = make_report(results, "x", with_java=False)
+    write_report(report, tmp_path)
+    document = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert document == json.loads(json.dumps(report.document))
+    assert document["figures"]["frames"]["value"] == 60
+    assert [one["figures"]["frames"] for one in document["recordings"]] == [30, 30]
+    assert document["left_out"]["SPICE"] == "not run: not asked"
+    assert document["models"] == ["fake"]
+
+
+def test_text_of_a_model_cannot_break_the_page(
+    results: list[RecordingResult], tmp_path: Path
+) -> None:
+    samples = results[0].samples
+    spoken = samples.captions[0]._replace(text="<script>alert(1)</script>")
+    hostile = RecordingResult("<b>", Path("x"), "m")
+    hostile.samples.captions, hostile.samples.visits = [spoken], 1
+    text = render(make_report([hostile], "x", with_java=False), tmp_path)
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_an_error_stands_in_the_page_with_what_there_is(tmp_path: Path) -> None:
+    failed = RecordingResult("cut", Path("cut"), "fake", error="damaged after message 7")
+    text = render(make_report([failed], "x", with_java=False), tmp_path)
+    assert "damaged after message 7" in text
+
+
+def test_a_comparison_says_which_way_each_figure_went(
+    results: list[RecordingResult], tmp_path: Path
+) -> None:
+    report = make_report(results, "x", with_java=False)
+    write_report(report, tmp_path)
+    document = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    document["figures"]["j_mean"]["value"] += 0.1
+    document["figures"]["flicker"]["value"] += 0.1
+    (tmp_path / "other.json").write_text(json.dumps(document))
+    rows = make_report(results, "x", tmp_path / "other.json", with_java=False).comparisons
+    verdicts = {row.name: row.verdict for row in rows}
+    assert verdicts["J mean (= gIoU)"] == -1
+    assert verdicts["Flicker (1 - IoU of successive)"] == 1
+    assert verdicts["F mean"] == 0
+    assert "Frames" not in verdicts
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "no json", '{"format": 99, "figures": {}}'])
+def test_what_is_no_report_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(content)
+    with pytest.raises(InputError, match=r"other\.json"):
+        read_document(tmp_path / "other.json")
+
+
+def test_numbers_are_shown_in_their_unit() -> None:
+    shown = [show_number(*one) for one in ((3.0, "count"), (12.34, "ms"), (123.4, "ms"), (1.0, ""))]
+    assert shown == ["3", "12.3 ms", "123 ms", "1.000"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH to look at the page with")
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_real_browser_shows_every_picture_without_sideways_scrolling(
+    width: int, results: list[RecordingResult], tmp_path: Path
+) -> None:
+    assert BROWSER is not None
+    report = make_report(results, "x", with_java=False)
+    write_report(report, tmp_path)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8").replace(' loading="lazy"', "")
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    look = (
+        "const page = document.querySelector('iframe').contentDocument;"
+        "const broken = [...page.images].filter(one => !one.naturalWidth).length;"
+        "document.body.textContent = ['seen', page.documentElement.scrollWidth,"
+        " page.images.length, broken, page.querySelectorAll('svg rect').length].join(' ');"
+    )
+    (tmp_path / "frame.html").write_text(
+        f'<body><iframe src="page.html" width="{width}" height="900" style="border:0"></iframe>'
+        f"<script>onload = () => {{ {look} }}</script></body>"
+    )
+    done = subprocess.run(
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+         "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}",
+         "--virtual-time-budget=5000", "--dump-dom", (tmp_path / "frame.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = re.search(r"seen (\d+) (\d+) (\d+) (\d+)", done.stdout)
+    assert found is not None, done.stdout[-500:] + done.stderr[-500:]
+    page_width, pictures, broken, bars = map(int, found.groups())
+    assert page_width <= width
+    assert (pictures >= 20, broken) == (True, 0)
+    assert bars >= 20
