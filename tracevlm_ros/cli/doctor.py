@@ -1,0 +1,57 @@
+"""Check this installation, and say for each thing that is missing what to do about it.
+
+The exit status is 1 when a check failed; notes (something works, but less than it could) are no
+failure. With --no-ros nothing of ROS is looked at.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+
+from tracevlm_ros import __version__
+from tracevlm_ros.cli import doctor_checks as checks
+from tracevlm_ros.cli.doctor_checks import Check
+from tracevlm_ros.cli.doctor_ros import check_discovery, check_ros
+
+_SIGNS = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="nano", help="'nano', 'fake' or a model directory")
+    parser.add_argument("--no-ros", action="store_true", help="leave ROS 2 out")
+    parser.add_argument("--json", action="store_true", help="print machine-readable results")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print each check as it ends; 1 when one failed."""
+    done: list[Check] = []
+    for check in all_checks(arguments.model, ros=not arguments.no_ros):
+        done.append(check)
+        if not arguments.json:
+            print(as_line(check), flush=True)
+    if arguments.json:
+        document = {"version": __version__, "checks": [check._asdict() for check in done]}
+        print(json.dumps(document, indent=2))
+    return int(any(check.status == "failed" for check in done))
+
+
+def all_checks(model: str, ros: bool) -> Iterator[Check]:
+    """The cheap ones first; discovery only where rclpy can be imported."""
+    yield checks.check_python()
+    yield checks.check_packages()
+    yield checks.check_numba()
+    yield checks.check_shared_memory()
+    if ros:
+        imports = check_ros()
+        yield imports
+        if imports.status == "ok":
+            yield check_discovery()
+    yield checks.check_onnxruntime()
+    yield checks.check_gpu()
+    yield checks.check_tensorrt()
+    yield checks.check_model(model)
+
+
+def as_line(check: Check) -> str:
+    remedy = f"\n       -> {check.remedy}" if check.remedy else ""
+    return f"{_SIGNS[check.status]} {check.name}: {check.found}{remedy}"

@@ -1,0 +1,154 @@
+"""Checks of this installation that need no ROS graph: packages, memory, accelerators, model."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from engine.runtime import load_engine
+from tracevlm_ros.cli.dds import SHM_PROFILE, shared_file
+from tracevlm_ros.core.errors import TraceVLMError
+
+OLDEST_PYTHON = (3, 10)
+NEWEST_TESTED_PYTHON = (3, 13)
+NEEDED = {
+    "numpy": "numpy",
+    "cv2": "opencv-python-headless",
+    "yaml": "PyYAML",
+    "onnxruntime": "onnxruntime",
+    "tokenizers": "tokenizers",
+    "rosbags": "rosbags",
+    "av": "av",
+    "zmq": "pyzmq",
+    "msgpack": "msgpack",
+    "jinja2": "Jinja2",
+}
+"""Module -> distribution, as setup.py asks for them."""
+SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY_MB = 128
+"""A few processes with a segment of 32 MB each (config/fastdds_shm.xml)."""
+
+
+class Check(NamedTuple):
+    """``status`` is ``ok``, ``note`` (works, but less than it could) or ``failed``."""
+
+    name: str
+    status: str
+    found: str
+    remedy: str = ""
+
+
+def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
+    found = platform.python_version()
+    if version < OLDEST_PYTHON:
+        return Check("python", "failed", found, "install Python 3.10 to 3.13")
+    if version > NEWEST_TESTED_PYTHON:
+        return Check("python", "note", found, "newer than tested; use Python 3.10 to 3.13")
+    return Check("python", "ok", found)
+
+
+def check_packages(needed: Iterable[tuple[str, str]] = tuple(NEEDED.items())) -> Check:
+    """Every run-time dependency can be found (not imported: that is slow)."""
+    missing, versions = [], []
+    for module, distribution in needed:
+        if importlib.util.find_spec(module) is None:
+            missing.append(distribution)
+            continue
+        version = "?"
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            version = importlib.metadata.version(distribution)
+        versions.append(f"{distribution} {version}")
+    if missing:
+        return Check(
+            "packages",
+            "failed",
+            f"missing: {', '.join(missing)}",
+            f"pip install {' '.join(missing)}",
+        )
+    return Check("packages", "ok", ", ".join(versions))
+
+
+def check_numba() -> Check:
+    if importlib.util.find_spec("numba") is None:
+        remedy = "pip install 'tracevlm_ros[fast]' simplifies traces at less cost"
+        return Check("numba", "note", "not installed: numpy is used", remedy)
+    return Check("numba", "ok", f"numba {importlib.metadata.version('numba')}")
+
+
+def check_shared_memory(folder: Path = SHARED_MEMORY) -> Check:
+    """Room for image transport, the profile, and what killed processes left behind."""
+    remedy = f"mount {folder} with at least {SHARED_MEMORY_MB} MB (containers: --shm-size=256m)"
+    if not folder.is_dir():
+        return Check("shared memory", "failed", f"{folder} does not exist", remedy)
+    free_mb = shutil.disk_usage(folder).free // 2**20
+    if free_mb < SHARED_MEMORY_MB:
+        return Check("shared memory", "failed", f"{free_mb} MB free in {folder}", remedy)
+    left = sum(1 for _ in folder.glob("fastdds_*"))
+    found = f"{free_mb} MB free, {left} files of Fast DDS"
+    try:
+        profile = shared_file(SHM_PROFILE)
+    except TraceVLMError as error:
+        return Check("shared memory", "note", str(error), "reinstall tracevlm_ros")
+    if left > 100:
+        remedy = f"with no ROS program running, remove {folder}/fastdds_*"
+        return Check("shared memory", "note", found, remedy)
+    return Check("shared memory", "ok", f"{found}, profile {profile}")
+
+
+def check_onnxruntime() -> Check:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return Check("onnxruntime", "failed", str(error), "pip install onnxruntime")
+    providers = ", ".join(onnxruntime.get_available_providers())
+    return Check("onnxruntime", "ok", f"onnxruntime {onnxruntime.__version__}: {providers}")
+
+
+def check_gpu() -> Check:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return Check("gpu", "note", "no nvidia-smi: the CPU is used", "install NVIDIA's driver")
+    try:
+        done = subprocess.run(
+            [program, "--query-gpu=name,driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("gpu", "note", f"nvidia-smi failed: {error}", "repair NVIDIA's driver")
+    if done.returncode or not done.stdout.strip():
+        found = (done.stdout or done.stderr).strip().replace("\n", " ") or "nvidia-smi lists none"
+        return Check("gpu", "note", found, "repair NVIDIA's driver; until then the CPU is used")
+    return Check("gpu", "ok", done.stdout.strip().replace("\n", "; "))
+
+
+def check_tensorrt() -> Check:
+    """Presence only: this release has no TensorRT back end."""
+    for distribution in ("tensorrt", "tensorrt-rtx"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            version = importlib.metadata.version(distribution)
+            return Check(
+                "tensorrt", "note", f"{distribution} {version}", "not used by this release"
+            )
+    return Check("tensorrt", "note", "not installed", "nothing to do: this release does not use it")
+
+
+def check_model(model: str) -> Check:
+    """Verify every file of the model, load it and run each graph once."""
+    try:
+        engine = load_engine(model)
+    except TraceVLMError as error:
+        remedy = "give --model DIRECTORY, or export one with `tracevlm export`"
+        return Check("model", "failed", str(error), remedy)
+    info = engine.info
+    engine.close()
+    found = f"{info.model_id} on {info.backend}, image {info.image_size_hw}"
+    return Check("model", "note" if info.notes else "ok", found, "; ".join(info.notes))
