@@ -155,20 +155,24 @@ def test_rate_is_the_median_interval_whatever_a_few_gaps_say():
     assert rate.rate_hz == pytest.approx(200.0)
 
 
-def test_a_small_saccade_in_strong_noise_ends_a_fixation_by_its_place():
-    rng = np.random.default_rng(1)
-    noise = NoiseEstimate(0.46)
-    before = look(20, 20, 0, 400, rate_hz=240)
-    after = look(22, 20, 400, 800, rate_hz=240)
-    samples = [
-        sample._replace(
-            x_px=sample.x_px + rng.normal(0, 0.46) * 640 / 60,
-            y_px=sample.y_px + rng.normal(0, 0.46) * 640 / 60,
-        )
-        for sample in (*before, *after)
-    ]
-    found = labels(detector_of("velocity", noise), samples)
-    assert found[90] != found[-6]
+@pytest.mark.parametrize("seed", range(6))
+def test_a_small_saccade_in_strong_noise_ends_a_fixation_by_its_place(seed):
+    rng = np.random.default_rng(seed)
+    before = look(20, 20, 0, 400, rate_hz=240, noise_deg=0.0)
+    after = look(21.6, 20, 400, 800, rate_hz=240, noise_deg=0.0)
+    samples = []
+    for sample in (*before, *after):
+        off_x, off_y = rng.normal(0, 0.46 * VIEW.px_per_deg, 2)
+        samples.append(sample._replace(x_px=sample.x_px + off_x, y_px=sample.y_px + off_y))
+    found = labels(detector_of("velocity", NoiseEstimate(0.46)), samples)
+    assert (found[90], found[-6]) == (1, 2)
+
+
+def test_samples_on_their_way_to_a_fixation_are_not_its_onset():
+    samples = look(20, 20, 0, 300)
+    landing = samples[0]._replace(x_px=samples[0].x_px + 0.45 * VIEW.px_per_deg)
+    found = labels(detector_of("dispersion"), [landing, *samples[1:]])
+    assert found == [0] + [1] * (len(samples) - 1)
 
 
 @pytest.mark.parametrize("noise_deg", list(BAR))

@@ -13,6 +13,7 @@ MIN_SAMPLES = 3
 CENTRE_NS = 100 * NS_PER_MS
 MAX_OUTLIERS = 1
 DRIFT_FACTOR = 3.0
+LANDED_SHARE = 0.65
 NS_PER_S = 1e9
 
 
@@ -90,7 +91,7 @@ class DispersionDetector:
     def _confirm(self) -> list[Labelled]:
         points = list(self._candidates)
         self._candidates.clear()
-        onset = _landing(points, self.radius_deg)
+        onset = _landing(points, LANDED_SHARE * self.radius_deg)
         self._label += 1
         self._in_fixation = True
         self._recent.clear()
@@ -121,10 +122,9 @@ def _extent(points: deque[Point]) -> float:
 
 
 def _landing(points: list[Point], radius: float) -> int:
-    """Index of the first sample after the last leading one that is still on its way."""
-    later = np.array([(point.x_deg, point.y_deg) for point in points[len(points) // 2 :]])
-    centre = np.median(later, axis=0)
-    for index in range(len(points) // 2 - 1, -1, -1):
-        if np.hypot(points[index].x_deg - centre[0], points[index].y_deg - centre[1]) > radius:
-            return index + 1
-    return 0
+    """How many samples at the front are still on their way to where the later half is."""
+    half = len(points) // 2
+    later = np.array([(point.x_deg, point.y_deg) for point in points[half:]])
+    x, y = np.median(later, axis=0)
+    landed = (i for i in range(half) if np.hypot(points[i].x_deg - x, points[i].y_deg - y) < radius)
+    return next(landed, half)
