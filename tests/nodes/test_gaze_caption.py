@@ -27,6 +27,7 @@ from std_msgs.msg import String
 from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, START_NS, picture
 from tests.nodes.conftest import Ros
 from tracevlm_msgs.msg import Caption, GazeSample
+from tracevlm_msgs.srv import Ask
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.types import GazeSample as Sample
 from tracevlm_ros.nodes import convert, qos
@@ -258,6 +259,33 @@ def test_a_question_is_answered_on_captions(ros: Ros, rig: Rig) -> None:
     )
     assert answer.question == "is it red?"
     assert answer.text.startswith("is it red? something")
+
+
+def test_the_service_ask_waits_for_the_answer_and_says_why_there_is_none(
+    ros: Ros, rig: Rig
+) -> None:
+    make_node(ros)
+    rig.activate()
+    refused = ros.call(rig.node, Ask, "/test/ask", Ask.Request(question="what?"))
+    assert not refused.success
+    assert "no trace" in refused.message
+    assert not ros.call(rig.node, Ask, "/test/ask", Ask.Request()).success
+    stamps = rig.look(1, 10)
+    answer = ros.call(rig.node, Ask, "/test/ask", Ask.Request(question="what is it?"))
+    assert answer.success, answer.message
+    assert answer.caption.is_final
+    assert answer.caption.text.startswith("what is it? something")
+    assert convert.ns_of(answer.caption.header.stamp) == stamps[-1]
+    other = Ask.Request(question="what?", trace_id=answer.caption.trace_id + 7)
+    assert "not the newest" in ros.call(rig.node, Ask, "/test/ask", other).message
+
+
+def test_a_gaze_calibration_that_cannot_be_read_fails_configure(
+    ros: Ros, rig: Rig, tmp_path: Path
+) -> None:
+    make_node(ros, gaze_mapping=str(tmp_path / "none.yaml"))
+    assert not rig.change(Transition.TRANSITION_CONFIGURE)
+    ros.until(lambda: "none.yaml" in str(rig.statuses.get("engine")), "the reason")
 
 
 def test_a_question_without_a_trace_is_counted(ros: Ros, rig: Rig) -> None:

@@ -82,6 +82,7 @@ class FastPath(Worker):
         )
         self._gaze: NewestQueue[Gaze] = NewestQueue(inbox, limits.gaze, "gaze_queue_full")
         self._words: NewestQueue[Word] = NewestQueue(inbox, _SMALL_QUEUE, "word_queue_full")
+        self._focal_px: NewestQueue[float] = NewestQueue(inbox, 1, "camera_info_superseded")
         self._questions: NewestQueue[Question] = NewestQueue(inbox, 16, "question_queue_full")
         self._deliveries: NewestQueue[tuple[DescribeRequest, Description]] = NewestQueue(
             inbox, _SMALL_QUEUE, "description_queue_full"
@@ -106,6 +107,10 @@ class FastPath(Worker):
 
     def offer_word(self, word: Word) -> None:
         self._words.put(word)
+
+    def offer_focal(self, focal_px: float) -> None:
+        """The camera's focal length in pixels, from now on."""
+        self._focal_px.put(focal_px)
 
     def offer_question(self, question: Question) -> None:
         self._questions.put(question)
@@ -163,6 +168,8 @@ class FastPath(Worker):
     def _take_small(self) -> None:
         for request, description in self._deliveries.take_all():
             self._pipeline.deliver(request, description)
+        for focal_px in self._focal_px.take_all():
+            self._pipeline.focal_px = focal_px
         for word in self._words.take_all():
             self._pipeline.add_word(word)
         for gaze in self._gaze.take_all():

@@ -106,12 +106,12 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             self._engine_state = "warming up"
             self._report()
             warm_up(config, self._engine)
+            self._session = Session(self, self._engine, config)
         except TraceVLMError as error:
             self._free()
             self._engine_state = f"failed: {error}"
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
-        self._session = Session(self, self._engine, config)
         self._engine_state = "ready"
         info = self._engine.info
         self.get_logger().info(f"engine '{info.model_id}' is ready on {info.backend}")

@@ -1,5 +1,6 @@
 """The node's subscriptions. Callbacks only stamp the time and hand over; they never block."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from geometry_msgs.msg import PointStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from tracevlm_msgs.msg import GazeSample, Word
@@ -39,6 +40,7 @@ class Inputs:
         self._watch = watch
         self._stopwatch = stopwatch
         self._is_normalised = parameters["gaze_unit"] == "normalised"
+        self._focal_px = 0.0
         self._all: list[Any] = []
         self._images: dict[str, Any] = {}
         transport = parameters["image_transport"]
@@ -52,6 +54,8 @@ class Inputs:
         on_gaze = self._on_sample if gaze_type is GazeSample else self._on_point
         profile = qos.sensor(min(1000, parameters["gaze_depth"]))
         self._subscribe(gaze_type, "gaze", on_gaze, profile, loses="gaze")
+        if parameters["use_camera_info"]:
+            self._subscribe(CameraInfo, "camera_info", self._on_camera_info, qos.sensor(1))
         self._subscribe(Word, "words", self._on_word, qos.reliable(100))
         self._subscribe(String, "query", self._on_query, qos.reliable(10))
 
@@ -117,6 +121,12 @@ class Inputs:
         self._fast_path.offer_gaze(
             convert.gaze_of_point(message, is_normalised=self._is_normalised)
         )
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        focal_px = float(message.k[0])
+        if math.isfinite(focal_px) and focal_px > 0 and focal_px != self._focal_px:
+            self._focal_px = focal_px
+            self._fast_path.offer_focal(focal_px)
 
     def _on_word(self, message: Word) -> None:
         self._stopwatch.event("words")

@@ -1,5 +1,6 @@
 """What a configured node owns: pipeline, threads, publishers; and, while active, subscriptions."""
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from rclpy.lifecycle import LifecycleNode
@@ -7,10 +8,12 @@ from rclpy.lifecycle import LifecycleNode
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.gaze_mapping import read_mapping
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest
 from tracevlm_ros.core.types import Caption, Description
 from tracevlm_ros.nodes import convert
+from tracevlm_ros.nodes.ask import AskServer
 from tracevlm_ros.nodes.describer import Describer, Job
 from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath, Question
 from tracevlm_ros.nodes.inputs import Inputs
@@ -37,7 +40,8 @@ class Session:
         assert isinstance(node, LifecycleNode)
         self._node = node
         host: Host = node
-        self._pipeline = Pipeline(config, engine)
+        mapping = host.parameters["gaze_mapping"]
+        self._pipeline = Pipeline(config, engine, read_mapping(Path(mapping)) if mapping else None)
         self.outputs = Outputs(
             node, self._pipeline, host.parameters, host.watch, host.stopwatch, host.problems
         )
@@ -55,6 +59,7 @@ class Session:
         )
         self._workers = (self.fast_path, self.describer, self.outputs.painter)
         self._inputs: Inputs | None = None
+        self._ask: AskServer | None = None
 
     def start(self) -> None:
         """Begin anew: earlier traces are forgotten, their ids are not used again."""
@@ -67,8 +72,19 @@ class Session:
             self._node, self.fast_path, host.parameters, host.watch, host.stopwatch
         )
 
+        self._ask = AskServer(
+            self._node,
+            self.fast_path.offer_question,
+            self._inputs.arrival,
+            self.outputs.caption_message,
+            host.parameters["ask_timeout_s"],
+        )
+
     def stop(self) -> None:
         """Unsubscribe, then end the threads. Harmless when not started."""
+        if self._ask is not None:
+            self._ask.close()
+            self._ask = None
         if self._inputs is not None:
             self._inputs.destroy()
             self._inputs = None

@@ -1,0 +1,108 @@
+"""The service ``ask``: waits for the model's answer, so it has a node and a thread of its own.
+
+A single-threaded executor that waited here would take no images meanwhile; rclpy's coroutines would
+poll. Requests are answered one after the other, as the slow path works.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from tracevlm_msgs.srv import Ask
+from tracevlm_ros.core.types import Caption
+from tracevlm_ros.nodes.fast_path import Arrival, Question
+
+
+class AskServer:
+    """Serves on construction, in the namespace of ``node``; ``close`` ends it.
+
+    ``arrival`` gives the time now, ``to_message`` makes the final caption a message.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        offer: Callable[[Question], None],
+        arrival: Callable[[], Arrival],
+        to_message: Callable[[Caption, Arrival], Any],
+        timeout_s: float,
+    ) -> None:
+        self._offer = offer
+        self._arrival = arrival
+        self._to_message = to_message
+        self._timeout_s = timeout_s
+        self._closing = threading.Event()
+        self._node = Node(
+            f"{node.get_name()}_ask",
+            namespace=node.get_namespace(),
+            context=node.context,
+            use_global_arguments=False,
+            start_parameter_services=False,
+            enable_rosout=False,
+        )
+        self._node.create_service(Ask, "ask", self._on_ask)
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name="ask", daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def close(self) -> None:
+        """Refuse what is being asked and take the service off the graph."""
+        self._closing.set()
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+
+    def _on_ask(self, request: Ask.Request, response: Ask.Response) -> Ask.Response:
+        answer = _Answer()
+        if not request.question.strip():
+            answer.refuse("the question is empty; descriptions come on 'captions' without asking")
+        else:
+            arrival = self._arrival()
+            self._offer(Question(request.question, arrival, answer.give, answer.refuse))
+            self._wait_for(answer)
+        caption = answer.caption
+        if caption is not None and request.trace_id not in (0, caption.trace_id):
+            answer.reason = (
+                f"trace {request.trace_id} is not the newest, which is {caption.trace_id}; only "
+                "the newest can be asked about (0)"
+            )
+        elif caption is not None:
+            response.success = True
+            response.caption = self._to_message(caption, arrival)
+        response.message = answer.reason
+        return response
+
+    def _wait_for(self, answer: "_Answer") -> None:
+        waited_s, step_s = 0.0, 0.1
+        while not answer.is_there.wait(step_s):
+            waited_s += step_s
+            if self._closing.is_set():
+                answer.refuse("the node is being deactivated")
+            elif waited_s > self._timeout_s:
+                answer.refuse(f"no answer within ask_timeout_s = {self._timeout_s:.0f} s")
+
+
+class _Answer:
+    """Filled by another thread: a caption, or the reason why there is none."""
+
+    def __init__(self) -> None:
+        self.is_there = threading.Event()
+        self.caption: Caption | None = None
+        self.reason = ""
+
+    def give(self, caption: Caption) -> None:
+        self.caption = caption
+        self.is_there.set()
+
+    def refuse(self, reason: str) -> None:
+        self.reason = reason
+        self.is_there.set()
