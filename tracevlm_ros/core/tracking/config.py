@@ -40,8 +40,8 @@ class TrackingConfig:
     gate_px: float = 2.0
     round_trip_px: float = 1.0
     template_px: int = 13
-    match_score: float = 0.85
-    doubt_score: float = 0.7
+    match_score: float = 0.8
+    doubt_score: float = 0.6
     min_contrast: float = 1.5
     refresh_after: int = 5
     adopt_after: int = 15

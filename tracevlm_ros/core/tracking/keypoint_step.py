@@ -21,6 +21,7 @@ from tracevlm_ros.core.types import BoolArray, FloatArray, IntArray
 
 _VELOCITY_KEPT = 0.8
 _SLACK = 0.2
+_GAP = 2
 _MIN_RIGID = 6
 _RIGID_SHARE = 0.7
 
@@ -45,7 +46,6 @@ class KeypointStep:
             np.concatenate([trace.slot[points] for trace, _, points in each]),
             np.concatenate([trace.xy[points] for trace, _, points in each]),
             np.concatenate([where[points] + trace.velocity for trace, where, points in each]),
-            np.concatenate([np.full(len(points), not trace.lost) for trace, _, points in each]),
         )
         self._patches.deform(followed.slots, _usable_jacobians(motion, followed.start))
         sightings = sight(followed, self._patches, before, now, self._config)
@@ -70,8 +70,11 @@ class KeypointStep:
         gate = config.gate_px / float(now.scale.mean())
         expected = predicted[points]
         local, agree = _vote(expected, sightings, gate)
-        original = trace.original[points]
-        tracked = (sightings.matched & (agree | original)) | (sightings.alike & agree)
+        recent = trace.unseen[points] <= _GAP
+        recent &= (trace.unseen[points] == 0) | (trace.status[points] != PointStatus.LOST)
+        # A likeness to the last frame proves something only while the chain is unbroken.
+        chained = sightings.alike & recent & agree & (not trace.lost)
+        tracked = (sightings.matched & (agree | trace.original[points])) | chained
         xy, score = sightings.xy.copy(), sightings.score.copy()
         trace.velocity = local.shift if local.support else _VELOCITY_KEPT * trace.velocity
         carried = self._carried(trace, predicted, points[tracked], xy[tracked], local, gate)
@@ -191,15 +194,17 @@ def _usable_jacobians(motion: FrameMotion, points: FloatArray) -> FloatArray:
 
 
 def _vote(expected: FloatArray, sightings: Sightings, gate: float) -> tuple[LocalMotion, BoolArray]:
-    """The motion that most keypoints share, by the best evidence that at least one of them has."""
+    """The motion that most keypoints share, by the best evidence that enough of them have."""
     agree = np.zeros(len(expected), dtype=bool)
     for evidence in (sightings.alike, sightings.consistent):
         voters = np.flatnonzero(evidence)
-        if len(voters):
-            moved = sightings.xy[voters] - expected[voters]
-            slack = _SLACK * float(np.linalg.norm(np.median(moved, axis=0)))
-            local, agreeing = fit_local_motion(expected[voters], sightings.xy[voters], gate + slack)
-            agree[voters[agreeing]] = True
-            if local.support:
-                return local, agree
+        if len(voters) == 0:
+            continue
+        moved = sightings.xy[voters] - expected[voters]
+        slack = _SLACK * float(np.linalg.norm(np.median(moved, axis=0)))
+        local, _ = fit_local_motion(expected[voters], sightings.xy[voters], gate + slack)
+        if local.support:
+            error = expected + local.displacement(expected) - sightings.xy
+            agree = np.linalg.norm(error, axis=1) < gate + slack
+            return local, np.asarray(agree, dtype=bool)
     return no_motion(), agree

@@ -16,13 +16,12 @@ _ALIGN_REACH_PX = 1.5
 
 class Followed(NamedTuple):
     """M keypoints to look for: patch ``slots`` (M,), positions ``start`` (M, 2) in the previous
-    frame, ``guess`` (M, 2) in the new one, and ``alive`` (M,) false for those of lost traces.
+    frame and ``guess`` (M, 2) in the new one.
     """
 
     slots: IntArray
     start: FloatArray
     guess: FloatArray
-    alive: BoolArray
 
 
 class Sightings(NamedTuple):
@@ -57,15 +56,22 @@ def sight(
 ) -> Sightings:
     """Follow the keypoints, then compare them with their first sight.
 
-    The way back is checked, and both ends compared, only for those that do not match. Keypoints
-    that are not alive are only compared, at ``guess``.
+    Those that do not match where the flow led are compared at ``guess``: something that moves
+    close by can mislead the flow. The way back is checked, and both ends compared, only for
+    those that match nowhere.
     """
-    slots, start, guess, alive = followed
-    xy, found = guess.copy(), np.zeros(len(slots), dtype=bool)
-    flow = _follow(before.work, now.work, before.to_work(start[alive]), config, now, guess[alive])
-    xy[alive] = np.where(flow.found[:, None], now.to_full(flow.xy), guess[alive])
-    found[alive] = flow.found
-    aligned = patches.align(now.grey, slots, xy, _ALIGN_REACH_PX / float(now.scale.mean()))
+    slots, start, guess = followed
+    flow = _follow(before.work, now.work, before.to_work(start), config, now, guess)
+    found = flow.found
+    xy = np.where(found[:, None], now.to_full(flow.xy), guess)
+    reach = _ALIGN_REACH_PX / float(now.scale.mean())
+    aligned = patches.align(now.grey, slots, xy, reach)
+    led_astray = np.flatnonzero(aligned.score < config.match_score)
+    if len(led_astray):
+        there = patches.align(now.grey, slots[led_astray], guess[led_astray], reach)
+        better = there.score >= config.match_score
+        aligned.xy[led_astray[better]] = there.xy[better]
+        aligned.score[led_astray[better]] = there.score[better]
     matched = (aligned.score >= config.match_score) & within(aligned.xy, now.grey.shape)
     consistent, alike = matched.copy(), matched.copy()
     unsure = np.flatnonzero(~matched & found & within(xy, now.grey.shape))

@@ -1,0 +1,71 @@
+"""Re-anchoring by a mask of the object."""
+
+import numpy as np
+import pytest
+
+from tests.core.tracking.scenes import SIZE_HW, film, frame, started, stroke
+from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.tracking import TRACKED
+from tracevlm_ros.core.tracking.pulling import pull_into_mask
+from tracevlm_ros.synthetic.warped_video import textured_picture
+
+
+def disc(centre, radius, size_hw=SIZE_HW):
+    row, column = np.mgrid[: size_hw[0], : size_hw[1]]
+    return np.hypot(column - centre[0], row - centre[1]) <= radius
+
+
+def test_points_off_the_mask_move_to_its_nearest_pixel_and_others_stay():
+    mask = disc((60, 50), 20)
+    points = np.array([[60.0, 50.0], [62.3, 48.1], [55.0, 55.0], [60.0, 90.0]])
+    pulled = pull_into_mask(points, mask, whole=False)
+    assert pulled.pulled.tolist() == [False, False, False, True]
+    assert np.array_equal(pulled.xy[:3], points[:3])
+    row, column = np.nonzero(mask)
+    nearest = np.hypot(column - 60, row - 90).min()
+    assert np.hypot(*(pulled.xy[3] - points[3])) == pytest.approx(nearest)
+
+
+def test_a_trace_mostly_off_the_mask_moves_there_as_a_whole():
+    points = stroke((150, 120), 10)
+    pulled = pull_into_mask(points, disc((60, 50), 25), whole=False)
+    shift = pulled.xy - points
+    assert np.abs(shift - shift[0]).max() < 1e-9
+    assert np.abs(pulled.xy.mean(axis=0) - (60, 50)).max() < 0.5
+
+
+def test_an_empty_mask_moves_nothing():
+    points = stroke()
+    pulled = pull_into_mask(points, np.zeros(SIZE_HW, dtype=bool), whole=True)
+    assert not pulled.pulled.any()
+    assert np.array_equal(pulled.xy, points)
+
+
+def test_points_that_are_not_finite_stay_out_of_it():
+    points = stroke((150, 120), 10)
+    points[0] = np.nan
+    pulled = pull_into_mask(points, disc((60, 50), 25), whole=True)
+    assert np.isnan(pulled.xy[0]).all()
+    assert not pulled.pulled[0]
+    assert np.isfinite(pulled.xy[1:]).all()
+
+
+def test_a_lost_trace_is_found_again_by_the_mask_and_then_followed():
+    video, other = film(frames=4), textured_picture(SIZE_HW, 99)
+    tracker = started(video.frame(0))
+    tracker.advance(frame(video.frame(1), 1))
+    tracker.advance(frame(other, 2))
+    assert tracker.lost(1)
+    assert tracker.reanchor(1, disc((100, 80), 30)) == 40
+    assert not tracker.lost(1)
+    assert np.abs(tracker.positions(1).mean(axis=0) - (100, 80)).max() < 6
+    where = tracker.positions(1)
+    tracker.advance(frame(np.roll(other, 3, axis=1), 3))
+    assert np.abs(tracker.positions(1) - where - [3, 0]).max() < 1.0
+    assert (tracker.status(1)[::4] == TRACKED).mean() > 0.5
+
+
+def test_a_mask_of_another_size_is_refused():
+    tracker = started(film().frame(0))
+    with pytest.raises(InputError, match="resize the mask"):
+        tracker.reanchor(1, np.ones((10, 10), dtype=bool))
