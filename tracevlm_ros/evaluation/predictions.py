@@ -37,7 +37,7 @@ class PredictionWriter:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._bag = BagWriter(folder / "bag")
+        self._bag = BagWriter(folder / "bag", compress=True)
         self._bag.add_topic(CAPTIONS_TOPIC, CAPTION_TYPE, latched=True)
         self._bag.add_topic(MASKS_TOPIC, MASKS_TYPE)
         self._bag.add_topic(TRACES_TOPIC, TRACE_TYPE)
