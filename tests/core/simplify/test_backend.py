@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tracevlm_ros.core.errors import ConfigError
-from tracevlm_ros.core.simplify import IncrementalSimplifier, backend, has_numba
+from tracevlm_ros.core.simplify import IncrementalSimplifier, backend, has_numba, simplify
 from tracevlm_ros.core.simplify.growing import CompiledTree, NumpyTree
 
 needs_numba = pytest.mark.skipif(not has_numba(), reason="numba is not installed")
@@ -60,3 +60,15 @@ def test_an_open_segment_changes_over_to_numba_once_it_is_warm(monkeypatch):
     expected = IncrementalSimplifier(backend="numpy")
     expected.extend(trace)
     assert np.array_equal(simplifier.keypoints(20.0), expected.keypoints(20.0))
+
+
+@needs_numba
+def test_no_kernel_compiles_again_after_warm_up_for_read_only_or_sliced_points():
+    assert backend.warm_up()
+    kernels = backend.kernels_for("numba")
+    compiled = [len(kernels.keep_mask.signatures), len(kernels.query.signatures)]
+    simplifier = IncrementalSimplifier(backend="numba")
+    simplifier.extend(np.random.default_rng(9).normal(0, 9, (600, 4))[:, ::2])
+    simplifier.keypoints(3)
+    assert np.array_equal(simplify(simplifier.points_px, 3), simplifier.keypoints(3.0))
+    assert [len(kernels.keep_mask.signatures), len(kernels.query.signatures)] == compiled

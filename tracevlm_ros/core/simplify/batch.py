@@ -116,7 +116,8 @@ def _indices(
         return np.arange(count)
     tolerance2 = tolerance * tolerance
     if kernels is not None:
-        return np.flatnonzero(kernels.keep_mask(box_tree(points), tolerance2, is_line))
+        writable = np.require(points, requirements="W")  # numba compiles anew for a read-only array
+        return np.flatnonzero(kernels.keep_mask(box_tree(writable), tolerance2, is_line))
     keep = np.zeros(count, dtype=np.bool_)
     keep[0] = keep[-1] = True
     search = BlockSearch(points, is_line)
