@@ -1,0 +1,244 @@
+"""The fast path's thread with a real pipeline and an engine that waits when told to."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="the ROS 2 wheels are not installed")
+pytest.importorskip("tracevlm_msgs", reason="the message package is not installed")
+
+from engine.runtime.fake import FakeEngine
+from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, START_NS, picture
+from tracevlm_ros.core.config import PipelineConfig
+from tracevlm_ros.core.errors import BackendError, InputError
+from tracevlm_ros.core.pipeline import Pipeline, StepResult
+from tracevlm_ros.core.slow_path import DescribeRequest
+from tracevlm_ros.core.types import Caption, Description, Frame, GazeSample
+from tracevlm_ros.nodes.convert import Gaze
+from tracevlm_ros.nodes.describer import Describer, Job
+from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath
+from tracevlm_ros.nodes.problems import Problems
+from tracevlm_ros.nodes.stopwatch import Stopwatch
+
+
+def until(condition: Callable[[], Any], what: str) -> None:
+    limit_s = time.monotonic() + 20.0
+    while not condition():
+        assert time.monotonic() < limit_s, f"{what} did not come"
+        time.sleep(0.005)
+
+
+class Sink:
+    """Keeps what both paths give."""
+
+    def __init__(self) -> None:
+        self.steps: list[StepResult] = []
+        self.jobs: list[Job] = []
+        self.captions: list[Caption] = []
+        self.done: list[Description] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+
+    def step_done(self, step: StepResult, arrival: Arrival) -> None:
+        self.steps.append(step)
+        self.entered.set()
+        assert self.gate.wait(20.0)
+
+    def describe_wanted(self, request: DescribeRequest, arrival: Arrival, question: Any) -> None:
+        self.jobs.append(Job(request, arrival, question))
+
+    def caption_written(self, caption: Caption, job: Job) -> None:
+        self.captions.append(caption)
+
+    def description_done(self, request: DescribeRequest, description: Description) -> None:
+        self.done.append(description)
+
+    def stamps(self) -> list[int]:
+        return [step.frame.stamp_ns for step in self.steps]
+
+
+class Bench:
+    """A running fast path and its log."""
+
+    def __init__(self, engine: FakeEngine, frames: int = 2, wait_s: float = 20.0) -> None:
+        self.sink = Sink()
+        self.lines: list[str] = []
+        self.path = FastPath(
+            Pipeline(PipelineConfig(), engine),
+            self.sink,
+            decode,
+            FastLimits(frames, 1000),
+            lambda: wait_s,
+            Stopwatch(),
+            Problems(self.lines.append),
+        )
+        self.path.start()
+
+    def image(self, index: int) -> int:
+        stamp_ns = START_NS + index * FRAME_NS
+        self.path.offer_image((stamp_ns, index), now())
+        return stamp_ns
+
+    def gaze_until(self, stamp_ns: int, *, is_normalised: bool = False) -> None:
+        x, y = (0.5, 0.5) if is_normalised else (80.0, 60.0)
+        for at_ns in range(stamp_ns - FRAME_NS, stamp_ns + 3 * GAZE_NS, GAZE_NS):
+            self.path.offer_gaze(Gaze(GazeSample(at_ns, x, y), is_normalised))
+
+
+def now() -> Arrival:
+    return Arrival(time.time_ns(), time.monotonic())
+
+
+def decode(message: tuple[int, int]) -> Frame:
+    stamp_ns, index = message
+    if index < 0:
+        raise InputError("image encoding 'none' is not supported")
+    return Frame(stamp_ns, picture(index))
+
+
+@pytest.fixture
+def benches() -> Iterator[list[Bench]]:
+    made: list[Bench] = []
+    yield made
+    for bench in made:
+        bench.sink.gate.set()
+        bench.path.stop()
+
+
+def test_when_the_engine_falls_behind_the_newest_frames_are_kept_and_drops_counted(
+    benches: list[Bench],
+) -> None:
+    bench = Bench(FakeEngine(), frames=2, wait_s=0.0)
+    benches.append(bench)
+    bench.sink.gate.clear()
+    first = bench.image(1)
+    assert bench.sink.entered.wait(20.0)
+    stamps = [bench.image(index) for index in range(2, 8)]
+    assert bench.path.drops()["image_queue_full"] == 4
+    bench.sink.gate.set()
+    until(lambda: len(bench.sink.steps) == 3, "three frames")
+    assert bench.sink.stamps() == [first, *stamps[-2:]]
+
+
+def test_a_frame_waits_for_its_gaze_and_not_a_moment_longer(benches: list[Bench]) -> None:
+    bench = Bench(FakeEngine())
+    benches.append(bench)
+    stamp_ns = bench.image(1)
+    until(lambda: bench.path.pending() == 1, "the waiting frame")
+    assert bench.sink.steps == []
+    bench.gaze_until(stamp_ns)
+    until(lambda: bench.sink.stamps() == [stamp_ns], "the frame")
+    assert "frame_gaze_timeout" not in bench.path.drops()
+    until(lambda: bench.path.pending() == 0, "an idle path")
+
+
+def test_normalised_gaze_before_the_first_image_is_kept_and_scaled(benches: list[Bench]) -> None:
+    bench = Bench(FakeEngine())
+    benches.append(bench)
+    for index in range(1, 6):
+        stamp_ns = START_NS + index * FRAME_NS
+        bench.gaze_until(stamp_ns, is_normalised=True)
+        bench.image(index)
+        until(lambda index=index: len(bench.sink.steps) == index, "a frame")
+    trace = bench.sink.steps[-1].traces[0]
+    np.testing.assert_allclose(trace.keypoints.xy_px[0], (79.5, 59.5), atol=3.0)
+
+
+def test_an_image_that_cannot_be_decoded_is_counted_and_said_once(benches: list[Bench]) -> None:
+    bench = Bench(FakeEngine(), frames=9, wait_s=0.0)
+    benches.append(bench)
+    bench.image(-1)
+    bench.image(-2)
+    stamp_ns = bench.image(3)
+    until(lambda: bench.sink.stamps() == [stamp_ns], "the good frame")
+    assert bench.path.drops()["image_undecodable"] == 2
+    assert bench.lines == ["image encoding 'none' is not supported"]
+
+
+def test_an_engine_that_fails_on_a_frame_is_counted_and_the_next_frame_comes(
+    benches: list[Bench],
+) -> None:
+    engine = FakeEngine()
+    whole = engine.encode
+    failures = [BackendError("out of memory")]
+
+    def encode(image_rgb: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return whole(image_rgb)
+
+    engine.encode = encode  # type: ignore[method-assign]
+    bench = Bench(engine, frames=100)
+    benches.append(bench)
+    for index in range(1, 8):
+        bench.gaze_until(START_NS + index * FRAME_NS)
+        bench.image(index)
+    until(lambda: bench.path.drops()["fast_path_failed"] == 1, "the failure")
+    until(lambda: len(bench.sink.steps) == 6, "the other frames")
+    assert bench.lines == ["out of memory"]
+
+
+def test_the_slow_path_describes_the_newest_state_of_each_trace(benches: list[Bench]) -> None:
+    held = threading.Event()
+    speaking = threading.Event()
+
+    def between_words() -> None:
+        speaking.set()
+        assert held.wait(20.0)
+
+    engine = FakeEngine(between_words=between_words)
+    bench = Bench(FakeEngine(), frames=100)
+    benches.append(bench)
+    for index in range(1, 8):
+        bench.gaze_until(START_NS + index * FRAME_NS)
+        bench.image(index)
+    until(lambda: bench.sink.jobs, "a request")
+    job = bench.sink.jobs[0]
+    sink = Sink()
+    describer = Describer(engine, sink, 2, Stopwatch(), Problems(print))
+    describer.start()
+    describer.offer(job)
+    assert speaking.wait(20.0)
+    others = [job._replace(request=job.request._replace(stamp_ns=n)) for n in (11, 12, 13)]
+    for other in others:
+        describer.offer(other)
+    held.set()
+    until(lambda: len(sink.done) == 2, "two descriptions")
+    describer.stop()
+    assert [c.stamp_ns for c in sink.captions if c.is_final] == [job.request.stamp_ns, 13]
+    assert describer.inbox.drops_now() == {"request_superseded": 2}
+
+
+def test_a_description_ends_when_the_slow_path_is_stopped(benches: list[Bench]) -> None:
+    speaking = threading.Event()
+    stopping = threading.Event()
+
+    def between_words() -> None:
+        speaking.set()
+        assert stopping.wait(20.0)
+
+    bench = Bench(FakeEngine(), frames=100)
+    benches.append(bench)
+    for index in range(1, 8):
+        bench.gaze_until(START_NS + index * FRAME_NS)
+        bench.image(index)
+    until(lambda: bench.sink.jobs, "a request")
+    sink = Sink()
+    engine = FakeEngine(between_words=between_words)
+    describer = Describer(engine, sink, 2, Stopwatch(), Problems(print))
+    describer.start()
+    describer.offer(bench.sink.jobs[0])
+    assert speaking.wait(20.0)
+    stopper = threading.Thread(target=describer.stop)
+    stopper.start()
+    until(lambda: describer.is_stopping, "the request to stop")
+    stopping.set()
+    stopper.join(20.0)
+    assert sink.done == []
+    assert not any(c.is_final for c in sink.captions)
+    assert describer.inbox.drops_now() == {"description_cancelled": 1}
