@@ -126,6 +126,7 @@ def test_keypoints_of_captions_stand_in_where_traces_were_not_recorded() -> None
 def test_figures_without_ground_truth_are_left_out_by_name_and_none_is_nan() -> None:
     figures = make_figures(score([outcome_at(100 * MS, box(0, 0, 0, 0))], NO_TRUTH))
     assert {"J mean", "F mean", "J&F", "cIoU", "gIoU", "P@0.5"} <= set(figures.left_out)
+    assert figures.left_out["J mean"] == "no ground truth masks"
     assert {"BLEU-1..4", "ROUGE-L", "CIDEr-D", "METEOR 1.5", "SPICE"} <= set(figures.left_out)
     assert all(np.isfinite(figure.value) for figure in figures.figures)
 

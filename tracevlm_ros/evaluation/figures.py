@@ -13,6 +13,7 @@ from tracevlm_ros.evaluation.metrics.masks import cumulative_iou, mean_iou, prec
 from tracevlm_ros.evaluation.metrics.rouge_l import rouge_l
 from tracevlm_ros.evaluation.metrics.timing import percentiles
 from tracevlm_ros.evaluation.metrics.tokenizer import tokenize
+from tracevlm_ros.evaluation.metrics.word_recall import word_recall
 from tracevlm_ros.evaluation.samples import CaptionSample, Samples
 
 _SMALL_CORPUS = 20
@@ -56,7 +57,8 @@ def make_figures(samples: Samples, *, with_java: bool = True) -> Figures:
 def _mask_figures(samples: Samples, left_out: dict[str, str]) -> list[Figure]:
     names = ("J mean", "F mean", "J&F", "cIoU", "gIoU", "P@0.5")
     if not samples.masks:
-        reason = "no ground truth masks" if not samples.frames else "no mask met a ground truth"
+        is_known = samples.frames_with_truth > 0
+        reason = "no mask is about a known object" if is_known else "no ground truth masks"
         left_out.update(dict.fromkeys(names, reason))
         return []
     overlaps = [sample.overlap for sample in samples.masks]
@@ -100,6 +102,7 @@ def _caption_figures(
         return []
     candidates, references = _tokenised(samples.captions)
     scores = caption_scores(samples.captions)
+    recalls = [word_recall(said, refs) for said, refs in zip(candidates, references, strict=True)]
     exact = [said in refs for said, refs in zip(candidates, references, strict=True)]
     group = "Captions"
     made = [
@@ -109,6 +112,8 @@ def _caption_figures(
     for key, name in (("rouge_l", "ROUGE-L"), ("cider_d", "CIDEr-D")):
         mean = float(np.mean([score[key] for score in scores]))
         made.append(Figure(key, name, group, mean, better=1))
+    recall = float(np.mean(recalls))
+    made.append(Figure("word_recall", "Reference words said", group, recall, better=1))
     made.append(Figure("exact", "Word for word", group, float(np.mean(exact)), better=1))
     described = samples.visits_described / samples.visits
     made.append(Figure("described", "Visits described", group, described, better=1))

@@ -34,6 +34,7 @@ class Samples:
 
     frames: int = 0
     frames_with_masks: int = 0
+    frames_with_truth: int = 0
     traces: int = 0
     traces_without_object: int = 0
     visits: int = 0

@@ -74,7 +74,7 @@ class RecordingScorer:
             samples.flickers += [flicker] if np.isfinite(flicker) else []
             samples.gap_shares += [gap_share] if np.isfinite(gap_share) else []
         samples.traces = len(self._traces)
-        if not self._truth.missing or self._truth.visits:
+        if self._truth.visits or self._truth.mask_pngs:
             labels = map(self._matcher.object_label, self._traces)
             samples.traces_without_object = sum(label is None for label in labels)
         self._pair_captions()
@@ -129,6 +129,7 @@ class RecordingScorer:
         labels = self._truth.labels_at(outcome.frame.stamp_ns)
         if labels is None:
             return ()
+        self._samples.frames_with_truth += 1
         for trace_id, keypoints in _keypoints_on(outcome).items():
             self._matcher.place(trace_id, keypoints, labels)
         traces_of: dict[int, list[int]] = defaultdict(list)

@@ -12,6 +12,7 @@ from tracevlm_ros.evaluation.metrics.bleu import bleu, sentence_bleu
 from tracevlm_ros.evaluation.metrics.cider import cider_d
 from tracevlm_ros.evaluation.metrics.rouge_l import longest_common_subsequence, rouge_l
 from tracevlm_ros.evaluation.metrics.tokenizer import tokenize
+from tracevlm_ros.evaluation.metrics.word_recall import word_recall
 
 GOLDEN: dict[str, Any] = json.loads(
     (Path(__file__).parent / "golden" / "captions.json").read_text(encoding="utf-8")
@@ -54,6 +55,13 @@ def test_an_empty_caption_scores_nothing_and_breaks_nothing() -> None:
 
 def test_a_common_subsequence_need_not_be_contiguous() -> None:
     assert longest_common_subsequence(list("abcde"), list("bxdea")) == 3
+
+
+def test_word_recall_counts_content_words_of_the_best_reference() -> None:
+    references = ["a large red ball".split(" "), "the sphere".split(" ")]
+    assert word_recall("a red red box".split(" "), references) == pytest.approx(1 / 3)
+    assert word_recall(["sphere"], references) == 1.0
+    assert word_recall([], references) == word_recall(["a"], [["the"]]) == 0.0
 
 
 def test_meteor_and_spice_are_not_run_without_java(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ _TILES = (
     "precision_50",
     "rouge_l",
     "cider_d",
-    "exact",
+    "word_recall",
     "point_in_mask",
     "first_mask_ms_p50",
     "caption_latency_ms_p50",
