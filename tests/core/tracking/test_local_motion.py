@@ -24,7 +24,7 @@ def test_an_affine_motion_is_found_exactly_without_stiffness(points):
 
 
 def test_points_that_move_otherwise_do_not_bend_it(points):
-    measured = (*points, 6.0, 2.0)
+    measured = points + np.array([6.0, 2.0])
     measured[::4] += (25.0, -10.0)
     motion, agree = fit_local_motion(points, measured, 2.0)
     assert not agree[::4].any()
