@@ -21,10 +21,10 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
-from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, START_NS, picture
+from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, SIZE_HW, START_NS, picture
 from tests.nodes.conftest import Ros
 from tracevlm_msgs.msg import Caption, GazeSample
 from tracevlm_msgs.srv import Ask
@@ -227,6 +227,45 @@ def test_nothing_is_published_after_deactivation_and_ids_count_on(ros: Ros, rig:
     ros.until(rig.gaze.get_subscription_count, "the gaze subscription")
     rig.look(40, 8)
     ros.until(lambda: max(c.trace_id for c in rig.captions) > first_id, "a new trace")
+
+
+def test_pictures_are_made_for_whoever_subscribes(ros: Ros, rig: Rig) -> None:
+    make_node(ros, **{"pipeline.live.embedding_delay_ms": 0.0})
+    rig.activate()
+    binary: list[Image] = []
+    attention: list[Image] = []
+    overlay: list[CompressedImage] = []
+    rig.node.create_subscription(Image, "masks/binary", binary.append, qos.reliable(20))
+    rig.node.create_subscription(Image, "attention", attention.append, qos.reliable(20))
+    rig.node.create_subscription(
+        CompressedImage, "overlay/compressed", overlay.append, qos.reliable(20)
+    )
+    for topic in ("masks/binary", "attention", "overlay/compressed"):
+        ros.until(lambda topic=topic: rig.node.count_publishers(topic), topic)
+    stamps = rig.look(1, 16)
+    ros.until(lambda: any(np.frombuffer(m.data, np.uint8).any() for m in binary), "a mask")
+    ros.until(lambda: any(np.frombuffer(m.data, np.uint8).any() for m in attention), "attention")
+    ros.until(lambda: overlay, "an overlay")
+    for message in [*binary, *attention, *overlay]:
+        assert convert.ns_of(message.header.stamp) in stamps
+    assert set(np.unique(np.frombuffer(binary[-1].data, np.uint8))) <= {0, 255}
+    assert binary[-1].encoding == attention[-1].encoding == "mono8"
+    assert convert.frame_of(overlay[-1]).image_rgb.shape == (*SIZE_HW, 3)
+
+
+def test_stamps_that_jump_back_begin_anew(ros: Ros, rig: Rig) -> None:
+    make_node(ros, image_depth=50)
+    rig.activate()
+    rig.look(40, 8)
+    before = len(rig.masks)
+    stamps = []
+    for index in range(1, 6):
+        for part in range(7):
+            rig.send_gaze(START_NS + index * FRAME_NS + (part - 5) * GAZE_NS + index)
+        stamps.append(rig.send_image(index))
+    ros.until(lambda: len(rig.masks) >= before + 4, "masks of the second round")
+    assert set(stamps_of(rig.masks[before:])) <= set(stamps)
+    assert stamps_of(rig.masks[before:]) == sorted(stamps_of(rig.masks[before:]))
 
 
 def test_only_final_captions_come_when_partial_ones_are_switched_off(ros: Ros, rig: Rig) -> None:
