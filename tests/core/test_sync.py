@@ -52,9 +52,23 @@ def test_a_frame_waits_until_the_gaze_is_past_it_by_the_reorder_window():
     assert ms_of(bundle) == [0, 10]
 
 
+def test_a_frame_waits_for_the_last_sample_that_may_still_come_between_it_and_the_next():
+    sync, _ = fresh(reorder_window_ms=5)
+    assert feed(sync, [gaze(60, 0, 0), frame(61), gaze(66, 60, 0), gaze(62, 2, 0)]) == []
+    (bundle,) = feed(sync, [gaze(70)])
+    assert bundle.gaze_at_frame == gaze(61, 1, 0)
+
+
+def test_a_frame_does_not_wait_for_a_sample_too_far_away_to_interpolate_with():
+    sync, _ = fresh(reorder_window_ms=5, max_gaze_gap_ms=20)
+    assert feed(sync, [gaze(0), frame(10), gaze(24)]) == []
+    (bundle,) = feed(sync, [gaze(25)])
+    assert bundle.gaze_at_frame is None
+
+
 def test_gaze_is_interpolated_at_the_stamp_of_the_frame():
     sync, _ = fresh()
-    (bundle,) = feed(sync, [gaze(0, 0, 100), frame(2), gaze(8, 80, 20)])
+    (bundle,) = feed(sync, [gaze(0, 0, 100), frame(2), gaze(8, 80, 20), gaze(16)])
     assert bundle.gaze_at_frame == gaze(2, 20, 80)
 
 
@@ -84,7 +98,7 @@ def test_a_confidence_that_is_no_number_counts_as_none():
 
 def test_samples_too_far_apart_are_not_interpolated():
     sync, _ = fresh(max_gaze_gap_ms=20)
-    (bundle,) = feed(sync, [gaze(0), frame(10), gaze(21)])
+    (bundle,) = feed(sync, [gaze(0), frame(10), gaze(21), gaze(26)])
     assert bundle.gaze_at_frame is None
 
 
@@ -97,7 +111,7 @@ def test_stamps_of_zero_or_less_are_dropped_and_counted():
 
 def test_doubled_samples_and_frames_are_dropped_and_counted():
     sync, drops = fresh()
-    bundles = feed(sync, [gaze(0), gaze(0), frame(1), frame(1), gaze(8), gaze(8)])
+    bundles = feed(sync, [gaze(0), gaze(0), frame(1), frame(1), gaze(8), gaze(8), gaze(16)])
     assert [ms_of(bundle) for bundle in bundles] == [[0]]
     assert drops == {"gaze_duplicate": 2, "frame_duplicate": 1}
 
@@ -106,13 +120,13 @@ def test_of_two_samples_with_one_stamp_the_surer_stays_whichever_came_first():
     sure, unsure = gaze(0, 1, 1, confidence=0.9), gaze(0, 2, 2, confidence=0.4)
     for pair in ([sure, unsure], [unsure, sure]):
         sync, _ = fresh()
-        (bundle,) = feed(sync, [*pair, frame(1), gaze(8)])
+        (bundle,) = feed(sync, [*pair, frame(1), gaze(8), gaze(16)])
         assert bundle.gaze == (sure,)
 
 
 def test_gaze_within_the_window_is_sorted_and_later_gaze_is_dropped_and_counted():
     sync, drops = fresh(reorder_window_ms=5)
-    bundles = feed(sync, [gaze(10), gaze(6), gaze(5), frame(12), gaze(18)])
+    bundles = feed(sync, [gaze(10), gaze(6), gaze(5), frame(12), gaze(18), gaze(26)])
     assert [ms_of(bundle) for bundle in bundles] == [[6, 10]]
     assert drops == {"gaze_late": 1}
 
@@ -136,7 +150,7 @@ def test_gaze_that_comes_after_its_frame_was_flushed_goes_with_the_next_frame():
     sync, drops = fresh(reorder_window_ms=5)
     feed(sync, [gaze(0), frame(10)])
     sync.flush()
-    bundles = feed(sync, [gaze(8), gaze(16), frame(20), gaze(25)])
+    bundles = feed(sync, [gaze(8), gaze(16), frame(20), gaze(24), gaze(32)])
     assert [ms_of(bundle) for bundle in bundles] == [[8, 16]]
     assert drops == {"frame_without_gaze": 1}
 
@@ -153,8 +167,8 @@ def test_gaze_without_frames_is_bounded_and_the_oldest_is_counted():
     sync, drops = fresh(max_gaze_samples=16)
     feed(sync, [gaze(8 * i) for i in range(100)])
     assert drops == {"gaze_overflow": 84}
-    (bundle,) = feed(sync, [frame(8 * 99 - 5)])
-    assert ms_of(bundle) == [8.0 * i for i in range(84, 99)]
+    (bundle,) = feed(sync, [frame(8 * 98 - 5)])
+    assert ms_of(bundle) == [8.0 * i for i in range(84, 98)]
 
 
 def test_a_single_stamp_from_far_away_is_refused_and_counted():
@@ -227,7 +241,7 @@ def test_reset_forgets_all_and_counts_what_was_held():
     feed(sync, [gaze(0), gaze(8), frame(9), gaze(-2000), frame(-2000)])
     sync.reset()
     assert drops == {"gaze_reset": 3, "frame_reset": 2}
-    (bundle,) = feed(sync, [gaze(-5000), frame(-4999), gaze(-4990)])
+    (bundle,) = feed(sync, [gaze(-5000), frame(-4999), gaze(-4990), gaze(-4980)])
     assert ms_of(bundle) == [-5000]
     assert not bundle.was_reset
 

@@ -81,6 +81,23 @@ class GazeBuffer:
             self._given = taken[-1]
         return taken
 
+    def is_settled(self, stamp_ns: int, max_gap_ns: int) -> bool:
+        """Can no sample come any more that would change ``take_until`` and ``at`` of this stamp?
+
+        What is a window behind the newest sample is settled. The neighbour after ``stamp_ns`` has
+        to be, too, where it is interpolated with: one in between may still be on its way.
+        """
+        settled_ns = self.watermark_ns - self._window_ns
+        if settled_ns < stamp_ns:
+            return False
+        place = bisect_right(self._stamps, stamp_ns)
+        before = self._samples[place - 1] if place else self._given
+        if before is None or _is_lost(before) or before.stamp_ns >= stamp_ns:
+            return True
+        if settled_ns - before.stamp_ns >= max_gap_ns:
+            return True
+        return place < len(self._stamps) and self._stamps[place] <= settled_ns
+
     def at(self, stamp_ns: int, max_gap_ns: int) -> GazeSample | None:
         """Gaze at ``stamp_ns``, after ``take_until(stamp_ns)``.
 

@@ -72,8 +72,9 @@ class _Waiting(NamedTuple):
 class Synchronizer:
     """Takes frames and gaze in any order of arrival, hands out bundles in order of stamps.
 
-    A frame is ready when the newest gaze is ``reorder_window_ms`` past it. Provided each sample
-    comes within that window and frames come in order, the bundles depend on the data alone.
+    A frame is ready when the newest gaze is ``reorder_window_ms`` past it and past the sample after
+    it. Provided each sample comes within that window and frames come in order, the bundles depend
+    on the data alone.
     Counts in ``drops``: ``gaze_stamp_invalid``, ``gaze_duplicate``, ``gaze_late``,
     ``gaze_stamp_jump``, ``gaze_overflow``, ``gaze_reset``, the same for ``frame_``, and
     ``frame_without_gaze`` for a frame handed out before its gaze was complete.
@@ -219,7 +220,7 @@ class Synchronizer:
             return True
         if self._gaze_should_follow and waiting.epoch == self._frame_epoch:
             return False
-        return self._gaze.watermark_ns >= stamp_ns + self._window_ns
+        return self._gaze.is_settled(stamp_ns, self._gap_ns)
 
     def _give_up_waiting(self) -> None:
         self._drops["frame_without_gaze"] += 1
