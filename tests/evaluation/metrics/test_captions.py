@@ -58,8 +58,8 @@ def test_a_common_subsequence_need_not_be_contiguous() -> None:
 
 
 def test_word_recall_counts_content_words_of_the_best_reference() -> None:
-    references = ["a large red ball".split(" "), "the sphere".split(" ")]
-    assert word_recall("a red red box".split(" "), references) == pytest.approx(1 / 3)
+    references = [["a", "large", "red", "ball"], ["the", "sphere"]]
+    assert word_recall(["a", "red", "red", "box"], references) == pytest.approx(1 / 3)
     assert word_recall(["sphere"], references) == 1.0
     assert word_recall([], references) == word_recall(["a"], [["the"]]) == 0.0
 

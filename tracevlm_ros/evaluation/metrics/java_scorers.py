@@ -102,9 +102,16 @@ def _talk(command: Sequence[str], text: str) -> str | NotRun:
     except (OSError, subprocess.TimeoutExpired) as error:
         return NotRun(f"Java failed: {error}")
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return NotRun(f"Java ended with status {done.returncode}: {last[:200]}")
+        return NotRun(f"Java ended with status {done.returncode}: {_complaint(done.stderr)}")
     return done.stdout
+
+
+def _complaint(stderr: str) -> str:
+    """The line of a Java trace that says what is wrong: the last cause, else the first error."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    causes = [line for line in lines if line.startswith("Caused by:")]
+    errors = [line for line in lines if "Exception" in line or "Error" in line]
+    return (causes[-1:] or errors[:1] or lines[-1:] or ["no message"])[0][:200]
 
 
 def _number(lines: list[str], name: str) -> float | NotRun:

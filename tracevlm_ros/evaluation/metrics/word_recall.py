@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 Tokens = Sequence[str]
 _FUNCTION_WORDS = frozenset(
-    "a an the of at in on to and or is are was were be it its this that with by for from as".split()
-)
+    ["a", "an", "the", "of", "at", "in", "on", "to", "and", "or", "is", "are", "was", "were", "be",
+     "it", "its", "this", "that", "with", "by", "for", "from", "as"]
+)  # fmt: skip
 
 
 def word_recall(candidate: Tokens, references: Sequence[Tokens]) -> float:
