@@ -94,6 +94,24 @@ def test_a_recorder_that_is_told_to_end_closes_its_bag(
     assert (tmp_path / "out" / "metadata.yaml").is_file()
 
 
+def test_a_recorder_that_is_killed_leaves_all_but_the_last_second(
+    graph: NodeGraph, tmp_path: Path
+) -> None:
+    bag = write_tiny_bag(tmp_path / "in", frames=40)
+    recorder = graph.start("recorder", {"bag": tmp_path / "out", "topics": "/gaze"})
+    player = graph.start("player", {"bag": bag.path, "wait_for": "/gaze", "topics": "/gaze"})
+    graph.wait_for(player, 30.0)  # ends seconds after its last message, see player.py
+    recorder_segments = segments_of(recorder.pid)
+    os.kill(recorder.pid, signal.SIGKILL)
+    recorder.wait(20.0)
+    remove_unused_segments(recorder_segments)
+    assert not (tmp_path / "out" / "metadata.yaml").exists()
+    with BagReader(tmp_path / "out") as reader:
+        assert reader.damage
+        stamps = [record.decode().header.stamp for record in reader.records(["/gaze"])]
+    assert len(stamps) == bag.gaze_count
+
+
 def test_a_player_without_a_readable_bag_ends_with_one_line(
     graph: NodeGraph, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from rosbags.interfaces import (
     QosTime,
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.typesys.store import Typestore
 
 from tracevlm_ros.core.errors import InputError
@@ -93,6 +94,17 @@ class BagWriter:
         """Serialise and append ``message``, an object of a class of the store."""
         msgtype: str = message.__msgtype__
         self.write_raw(topic, msgtype, log_ns, self.store.serialize_cdr(message, msgtype))
+
+    def flush(self) -> None:
+        """Give an MCAP bag's messages so far to the operating system: they outlive this process.
+
+        Each call ends a chunk, so call it about once a second. SQLite3 writes at ``close`` only.
+        """
+        storage = self._writer.storage
+        if isinstance(storage, McapWriter):
+            if storage.chunk.msgs:
+                storage.close_chunk()
+            storage.bio.flush()
 
     def close(self) -> None:
         """Write the index and metadata.yaml."""

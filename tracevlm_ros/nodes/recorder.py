@@ -6,6 +6,7 @@ them are. Log times are of the node's clock, so with use_sim_time they are bag t
 
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from tracevlm_ros.nodes.spin import StopRequest, run_node
 
 SCHEMA = Path(__file__).with_name("recorder.yaml")
 _LOOK_S = 0.1
+_FLUSH_S = 0.5
+"""A recorder that is killed leaves an MCAP file that lacks at most this much."""
 _HIDDEN = ("/rosout", "/parameter_events")
 
 
@@ -119,22 +122,38 @@ class Recorder(Node):  # type: ignore[misc]
 
     def _write_all(self) -> None:
         try:
-            while (item := self._next()) is not None:
+            while not self._is_finished():
+                self._write_waiting()
                 with self._file:
-                    self._writer.write_raw(item.topic, item.msgtype, item.log_ns, item.raw)
-                self.written += 1
+                    self._writer.flush()
         except (TraceVLMError, OSError) as error:
             self.get_logger().error(f"recording ends: {error}")
             self._stop.fail()
 
-    def _next(self) -> _Item | None:
+    def _write_waiting(self) -> None:
+        """Write what comes during ``_FLUSH_S``, or until the end."""
+        limit_s = time.monotonic() + _FLUSH_S
+        while (item := self._next(limit_s)) is not None:
+            with self._file:
+                self._writer.write_raw(item.topic, item.msgtype, item.log_ns, item.raw)
+            self.written += 1
+
+    def _next(self, limit_s: float) -> _Item | None:
+        """The oldest item; None at ``limit_s`` (monotonic), or when no more will come."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._is_closing)
+            left_s = limit_s - time.monotonic()
+            if left_s <= 0:
+                return None
+            self._changed.wait_for(lambda: self._items or self._is_closing, left_s)
             if not self._items:
                 return None
             item = self._items.popleft()
             self._waiting_bytes -= len(item.raw)
             return item
+
+    def _is_finished(self) -> bool:
+        with self._changed:
+            return self._is_closing and not self._items
 
     def close(self) -> None:
         """Write what waits, then the index."""
