@@ -60,14 +60,18 @@ class EvaluationConfig:
     with_overlay: bool = False
 
 
+OFFLINE, LIVE = "replayed offline", "recorded live"
+
+
 @dataclass(slots=True)
 class RecordingResult:
-    """``error`` ended the recording early; everything else holds what came before it.
+    """``kind`` is OFFLINE or LIVE. ``error`` ended the recording early; everything else holds what came before it.
     ``span_s`` is the time from the first to the last frame, ``wall_s`` how long it took."""
 
     name: str
     path: Path
     model_id: str = ""
+    kind: str = OFFLINE
     samples: Samples = field(default_factory=Samples)
     strip: list[Picture] = field(default_factory=list)
     cases: Cases = field(default_factory=lambda: Cases([], []))
@@ -125,7 +129,7 @@ def evaluate_recorded(
     progress: Progress = _say_nothing,
 ) -> RecordingResult:
     """Score what a live graph answered: the bag that was played and the bag that was recorded."""
-    result = RecordingResult(name, outputs)
+    result = RecordingResult(name, outputs, kind=LIVE)
     with _kept(result), BagReader(inputs) as played, BagReader(outputs) as recorded:
         truth = load_ground_truth(played, config.sidecar)
         _note_damage(result, played)

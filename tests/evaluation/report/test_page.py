@@ -92,6 +92,7 @@ def test_the_json_beside_it_holds_the_figures_of_all_and_of_each(
     assert [one["figures"]["frames"] for one in document["recordings"]] == [30, 30]
     assert document["left_out"]["SPICE"] == "not run: not asked"
     assert document["models"] == ["fake"]
+    assert document["kinds"] == ["replayed offline"]
 
 
 def test_text_of_a_model_cannot_break_the_page(
@@ -141,7 +142,6 @@ def test_numbers_are_shown_in_their_unit() -> None:
     assert shown == ["3", "12.3 ms", "123 ms", "1.000"]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH to look at the page with")
 @pytest.mark.parametrize("width", [360, 1200])
 def test_a_real_browser_shows_every_picture_without_sideways_scrolling(

@@ -61,6 +61,7 @@ def make_report(
         "format": FORMAT,
         "title": title,
         "tracevlm_ros": tracevlm_ros.__version__,
+        "kinds": sorted({result.kind for result in results}),
         "models": sorted({result.model_id for result in results if result.model_id}),
         "figures": _figure_values(figures.figures),
         "left_out": figures.left_out,
