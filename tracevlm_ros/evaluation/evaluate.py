@@ -65,8 +65,9 @@ OFFLINE, LIVE = "replayed offline", "recorded live"
 
 @dataclass(slots=True)
 class RecordingResult:
-    """``kind`` is OFFLINE or LIVE. ``error`` ended the recording early; everything else holds what came before it.
-    ``span_s`` is the time from the first to the last frame, ``wall_s`` how long it took."""
+    """``kind`` is OFFLINE or LIVE. ``error`` ended the recording early; everything else holds what
+    came before it. ``span_s`` is the time from the first to the last frame, ``wall_s`` how long
+    it took."""
 
     name: str
     path: Path
