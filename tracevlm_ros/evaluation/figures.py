@@ -17,6 +17,7 @@ from tracevlm_ros.evaluation.metrics.word_recall import word_recall
 from tracevlm_ros.evaluation.samples import CaptionSample, Samples
 
 _SMALL_CORPUS = 20
+_OTHER_RUN = "not measured in this kind of run"
 
 
 class Figure(NamedTuple):
@@ -161,15 +162,15 @@ def _behaviour_figures(samples: Samples, left_out: dict[str, str]) -> list[Figur
 def _timing_figures(samples: Samples, left_out: dict[str, str]) -> list[Figure]:
     group, made = "Timing", []
     rows = (
-        ("first_mask", "Time to first mask", samples.first_mask_ms),
-        ("first_caption", "Time to first words", samples.first_caption_ms),
-        ("caption_latency", "Caption latency (live)", samples.caption_latency_ms),
-        ("step", "Fast path per frame", samples.step_ms),
-        ("describe", "Slow path per frame that asks", samples.describe_ms),
+        ("first_mask", "Time to first mask", samples.first_mask_ms, "no trace got a mask"),
+        ("first_caption", "Time to first words", samples.first_caption_ms, "no trace got words"),
+        ("caption_latency", "Caption latency (live)", samples.caption_latency_ms, _OTHER_RUN),
+        ("step", "Fast path per frame", samples.step_ms, _OTHER_RUN),
+        ("describe", "Slow path per frame that asks", samples.describe_ms, _OTHER_RUN),
     )
-    for key, name, values in rows:
+    for key, name, values, why_none in rows:
         if not values:
-            left_out[name] = "not measured in this kind of run"
+            left_out[name] = why_none
             continue
         found = percentiles(values)
         for part in ("p50", "p95", "p99"):

@@ -19,6 +19,8 @@ from tracevlm_ros.evaluation.figures import (
 from tracevlm_ros.evaluation.samples import Samples
 
 FORMAT = 1
+_SAME = 5e-4
+"""Changes that the page would show as 0.000 are no change."""
 
 
 class Comparison(NamedTuple):
@@ -132,7 +134,7 @@ def _compare(figures: Figures, other: Mapping[str, Any]) -> tuple[Comparison, ..
             continue
         there = float(theirs["value"])
         change = figure.value - there
-        is_same = math.isclose(figure.value, there, rel_tol=1e-9, abs_tol=1e-9)
+        is_same = math.isclose(figure.value, there, rel_tol=0.0, abs_tol=_SAME)
         verdict = 0 if is_same else int(math.copysign(1, change)) * figure.better
         rows.append(Comparison(figure.name, figure.unit, figure.value, there, verdict))
     return tuple(rows)
