@@ -59,10 +59,7 @@ class Language:
         self._words = words
         self._table = table
         self._limits = (manifest.max_prompt_tokens, manifest.max_new_tokens)
-        grid = manifest.grid_hw
-        ids = words.special_ids()
-        self._layout = PromptLayout.from_ids(ids, grid)
-        self._no_words = frozenset(ids.values())
+        self._layout = PromptLayout.from_ids(words.special_ids(), manifest.grid_hw)
 
     def ask(
         self, enhanced: NDArray[np.float32], trace_tokens: NDArray[np.float32], text: str | None
@@ -100,8 +97,8 @@ class Language:
         """One part per token, the last one final; nothing more once ``cancelled()`` is true.
 
         Ends at ``[SEG]`` (with the segmentation embeddings, from one pass over ``[SEG]`` and the
-        codebook tokens), or without embeddings at the end token, at a token that is no word, or
-        at the model's limit of new tokens.
+        codebook tokens), or without embeddings at the end token or the model's limit of new
+        tokens. Other special tokens are read on and left out of the text.
         """
         prompt = question.prompt
         read = self._read(
@@ -116,7 +113,7 @@ class Language:
             probabilities.append(probability)
             score = float(np.mean(probabilities))
             position = prompt.next_position + len(said)
-            if token in self._no_words:
+            if token in (self._layout.seg, self._layout.end):
                 embeddings = self._segmentation(read.cache, token, position)
                 yield Description(self._words.decode(said), True, score, embeddings)
                 return

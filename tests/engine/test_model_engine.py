@@ -192,11 +192,14 @@ def test_padding_slots_do_not_reach_the_answer(engine: Engine) -> None:
     ("script", "texts"),
     [
         ({"<|answer|>": "a", "a": "<|im_end|>"}, ["a", "a"]),
-        ({"<|answer|>": "a", "a": "<|image_pad|>"}, ["a", "a"]),
+        (
+            {"<|answer|>": "a", "a": "<|image_pad|>", "<|image_pad|>": "red", "red": "<|im_end|>"},
+            ["a", "a", "a red", "a red"],
+        ),
         ({"<|answer|>": "<|im_end|>"}, [""]),
         ({"<|answer|>": "a", "a": "a"}, [" ".join("a" * n) for n in range(1, 7)]),
     ],
-    ids=["end token", "token that is no word", "nothing said", "limit of new tokens"],
+    ids=["end token", "special token in between", "nothing said", "limit of new tokens"],
 )
 def test_answers_that_never_say_seg_end_without_embeddings(
     tmp_path: Path, script: dict[str, str], texts: list[str]
