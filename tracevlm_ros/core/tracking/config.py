@@ -33,7 +33,7 @@ class TrackingConfig:
 
     work_long_side: int = 640
     grid_rows: int = 8
-    grid_columns: int = 12
+    grid_columns: int = 10
     background_window_px: int = 11
     window_px: int = 15
     levels: int = 3
