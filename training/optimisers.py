@@ -1,7 +1,7 @@
 """Muon for the matrices inside the network, AdamW for everything else, as one optimiser.
 
 Muon orthogonalises the momentum of each matrix, which took the encoder further in the same number
-of steps than AdamW alone (docs/log.md); its updates are scaled to the size of AdamW's.
+of steps than AdamW alone (docs/training.md); its updates are scaled to the size of AdamW's.
 """
 
 from typing import Any

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracevlm_ros.core.engine import TracePrompt
-from tracevlm_ros.core.simplify.reference import simplify_reference
+from tracevlm_ros.core.simplify import simplify, tolerance_for
 from tracevlm_ros.core.tokens import dequantise, quantise
 from tracevlm_ros.core.types import BoolArray
 from tracevlm_ros.synthetic.attention import dwell, scribble
 from training.data.sample import TraceTarget
 
 REFERENCE_LONG_SIDE = 640.0
-EPS_BASE_PX = 5.0
 
 
 def draw_trace(mask: BoolArray, rng: np.random.Generator) -> TraceTarget:
@@ -51,7 +50,7 @@ def simplify_trace(
     cuts = [0, len(scaled)] if trace.pen_up_at is None else [0, trace.pen_up_at, len(scaled)]
     keep = np.concatenate(
         [
-            start + simplify_reference(scaled[start:end], EPS_BASE_PX / weight)
+            start + simplify(scaled[start:end], tolerance_for(weight))
             for start, end in itertools.pairwise(cuts)
         ]
     )
