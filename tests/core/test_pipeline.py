@@ -164,3 +164,17 @@ def test_where_two_masks_overlap_the_higher_logit_wins() -> None:
 
 def test_trace_ids_beyond_sixteen_bits_still_have_a_label() -> None:
     assert [label_of(i) for i in (1, 65_535, 65_536, 65_537)] == [1, 65_535, 1, 2]
+
+
+def test_a_black_frame_does_not_end_the_trace_but_a_cut_does(engine: Engine) -> None:
+    still = frames(20)
+    black = still[8]._replace(image_rgb=np.zeros_like(still[8].image_rgb))
+    other = np.random.default_rng(99).integers(0, 255, still[0].image_rgb.shape).astype(np.uint8)
+    gaze = dwell(40, 40, 0, 780)
+
+    def traces_of(pictures: list[Frame]) -> set[int]:
+        results, _ = play(Pipeline(PipelineConfig(), engine), by_stamp(pictures, gaze))
+        return {trace.trace_id for result in results for trace in result.traces}
+
+    assert traces_of([*still[:8], black, *still[9:]]) == {1}
+    assert traces_of([*still[:8], *(f._replace(image_rgb=other) for f in still[8:])]) == {1, 2}

@@ -29,7 +29,7 @@ class AttentionRecord:
 
     def advance(self, stamp_ns: int, motion: FrameMotion) -> None:
         """The picture moved by ``motion`` to the frame of ``stamp_ns``."""
-        if motion.cut:
+        if motion.ends_scene:
             self._map.clear()
         elif motion.ok:
             self._map.move(motion.homography)

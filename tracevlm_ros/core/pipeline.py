@@ -111,7 +111,7 @@ class Pipeline:
         motion = self._live.advance(frame)
         self.attention.advance(frame.stamp_ns, motion)
         events = self._segmenter.set_view((height, width), self.focal_px)
-        if motion.cut:
+        if motion.ends_scene:
             events += self._segmenter.finish()
         elif motion.ok:
             self._segmenter.move(motion.homography)

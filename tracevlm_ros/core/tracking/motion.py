@@ -34,6 +34,11 @@ class FrameMotion(NamedTuple):
     inlier_share: float
     reason: str = ""
 
+    @property
+    def ends_scene(self) -> bool:
+        """Whether another scene began; after black frames the same one may go on."""
+        return self.cut and self.reason != "black"
+
 
 def still(reason: str = "", *, ok: bool = False) -> FrameMotion:
     """The motion of a frame of which nothing is known (or, ``ok``, of the very first frame)."""
