@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "tracevlm_ros"
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent  # colcon --symlink-install runs a link to this file
 VERSION = next(
     line.split('"')[1]
     for line in (HERE / NAME / "__init__.py").read_text().splitlines()
