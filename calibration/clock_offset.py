@@ -11,11 +11,15 @@ from typing import NamedTuple
 import numpy as np
 
 from tracevlm_ros.core.errors import InputError
-from tracevlm_ros.core.types import FloatArray, IntArray
+from tracevlm_ros.core.types import BoolArray, FloatArray, IntArray
 
 _RATE_HZ = 500.0
 _MIN_OVERLAP_S = 1.0
+_MIN_KNOWN_S = 0.5
 _MIN_CORRELATION = 0.3
+_CHANCE = 0.9
+"""Unrelated motions of T seconds were seen to reach a correlation of up to 0.9 / sqrt(T) at their
+best offset (head motion is slow: 2 s hold few independent samples); no more than that is none."""
 _SPEED_LIMIT = 4.0
 """Speeds above this multiple of the median are saccades, which the camera does not see."""
 _MIN_DRIFT_WINDOWS = 4
@@ -57,10 +61,11 @@ def estimate_offset(
     interpolation; a robust line through them gives offset and drift. Raises InputError when the
     recordings never overlap or nothing in them agrees.
     """
-    origin_ns = min(int(gaze.stamp_ns[0]), int(camera.stamp_ns[0]))
-    gaze_s, gaze_v = _velocity(gaze, origin_ns, "gaze")
-    camera_s, camera_v = _velocity(camera, origin_ns, "camera")
-    start, stop = max(gaze_s[0], camera_s[0]), min(gaze_s[-1], camera_s[-1])
+    origin_ns = min(_first_ns(gaze, "gaze"), _first_ns(camera, "camera"))
+    seen = _Path.of(camera, origin_ns, skip_fast=False)
+    looked = _Path.of(gaze, origin_ns, skip_fast=True)
+    start = max(seen.seconds[0], looked.seconds[0])
+    stop = min(seen.seconds[-1], looked.seconds[-1])
     if stop - start < _MIN_OVERLAP_S:
         raise InputError(
             f"gaze and camera overlap for {max(0.0, stop - start):.2f} s; at least "
@@ -69,33 +74,65 @@ def estimate_offset(
     found = []
     for begin in _window_starts(start, stop, window_s):
         grid = np.arange(begin, min(begin + window_s, stop), 1 / _RATE_HZ)
-        moves = _resample(grid, gaze_s, gaze_v)
-        shift_s, score = _best_shift(moves, grid, camera_s, camera_v, max_offset_ms / 1e3)
-        if score >= _MIN_CORRELATION:
-            found.append((float(grid.mean()), shift_s, score))
+        best = _best_shift(looked, seen, grid, max_offset_ms / 1e3)
+        if best is not None:
+            found.append((float(grid.mean()), best.shift_s, best.score))
     if not found:
         raise InputError(
             f"gaze and camera motion do not agree at any offset within {max_offset_ms:g} ms; turn "
-            "the head while looking at one thing, or raise the limit"
+            "the head for some 20 s while looking at one thing, or raise the limit"
         )
     return _line_through(np.array(found), origin_ns)
 
 
-def _velocity(motion: Motion, origin_ns: int, name: str) -> tuple[FloatArray, FloatArray]:
-    """Times (M,) in s since ``origin_ns`` and velocities (M, 2), saccades limited, NaN left out."""
+def _first_ns(motion: Motion, name: str) -> int:
+    """The first stamp; raises InputError for a motion that cannot be used at all."""
     if len(motion.stamp_ns) < 3 or np.any(np.diff(motion.stamp_ns) <= 0):
         raise InputError(f"{name}: at least 3 samples with rising stamps are needed")
-    seconds = (np.asarray(motion.stamp_ns) - origin_ns) / NS_PER_S
-    step = np.diff(seconds)
-    velocity = np.diff(motion.xy_px, axis=0) / step[:, None]
-    known = np.all(np.isfinite(velocity), axis=1)
-    if np.count_nonzero(known) < 3:
+    if np.count_nonzero(np.all(np.isfinite(np.diff(motion.xy_px, axis=0)), axis=1)) < 3:
         raise InputError(f"{name}: fewer than 3 usable samples")
-    velocity = velocity[known]
-    speed = np.linalg.norm(velocity, axis=1)
-    limit = max(_SPEED_LIMIT * float(np.median(speed)), 1e-9)
-    slowed = velocity * np.minimum(1.0, limit / np.maximum(speed, 1e-9))[:, None]
-    return (seconds[:-1] + step / 2)[known], slowed
+    return int(motion.stamp_ns[0])
+
+
+class _Path(NamedTuple):
+    """A motion ready to be asked for velocities.
+
+    ``seconds`` (M,) since the origin, ``xy`` (M, 2) without NaN, ``unknown_s`` (M,): how much of
+    the time so far is unknown; ``step_s`` the median time between samples.
+    """
+
+    seconds: FloatArray
+    xy: FloatArray
+    unknown_s: FloatArray
+    step_s: float
+
+    @classmethod
+    def of(cls, motion: Motion, origin_ns: int, *, skip_fast: bool) -> "_Path":
+        """``skip_fast``: saccades count as unknown, and the steps on either side of them."""
+        seconds = (np.asarray(motion.stamp_ns) - origin_ns) / NS_PER_S
+        step = np.diff(seconds)
+        speed = np.linalg.norm(np.diff(motion.xy_px, axis=0), axis=1) / step
+        unknown = ~np.isfinite(speed) | (step > 4 * np.median(step))
+        if skip_fast:
+            fast = speed > _SPEED_LIMIT * max(float(np.nanmedian(speed)), 1e-9)
+            unknown |= fast | np.append(fast[1:], False) | np.append(False, fast[:-1])
+        known = np.all(np.isfinite(motion.xy_px), axis=1)
+        return cls(
+            seconds,
+            _resample(seconds, seconds[known], motion.xy_px[known]),
+            np.concatenate([[0.0], np.cumsum(unknown * step)]),
+            float(np.median(step)),
+        )
+
+    def velocity(self, at_s: FloatArray, span_s: float) -> tuple[FloatArray, BoolArray]:
+        """Mean velocities (G, 2) over ``span_s`` about the times ``at_s``; (G,) which are known."""
+        before, after = at_s - span_s / 2, at_s + span_s / 2
+        moved = _resample(after, self.seconds, self.xy) - _resample(before, self.seconds, self.xy)
+        lost_s = np.interp(after, self.seconds, self.unknown_s) - np.interp(
+            before, self.seconds, self.unknown_s
+        )
+        inside = (before >= self.seconds[0]) & (after <= self.seconds[-1])
+        return moved / span_s, inside & (lost_s < 1e-6)
 
 
 def _window_starts(start: float, stop: float, window_s: float) -> list[float]:
@@ -110,30 +147,39 @@ def _resample(grid: FloatArray, seconds: FloatArray, values: FloatArray) -> Floa
     return np.stack([np.interp(grid, seconds, values[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def _best_shift(
-    moves: FloatArray,
-    grid: FloatArray,
-    camera_s: FloatArray,
-    camera_v: FloatArray,
-    limit_s: float,
-) -> tuple[float, float]:
-    """The shift in s that, added to gaze times, matches the camera best, and its correlation."""
+class _Shift(NamedTuple):
+    """``shift_s``, added to gaze times, matches the camera best; ``score``: the correlation."""
+
+    shift_s: float
+    score: float
+
+
+def _best_shift(looked: _Path, seen: _Path, grid: FloatArray, limit_s: float) -> _Shift | None:
+    """The peak of the correlation over shifts; None where no peak stands out of chance.
+
+    Both velocities are means over the camera's frame interval, so that noise is averaged out and
+    gaze is measured as the picture is.
+    """
+    span_s = max(seen.step_s, looked.step_s)
+    moves, moves_known = looked.velocity(grid, span_s)
     lags = round(limit_s * _RATE_HZ)
     reach = np.arange(-lags, lags + 1) / _RATE_HZ
-    wide = np.concatenate(
-        [grid[0] + reach[:lags], grid, grid[-1] + reach[lags + 1 :]],
-    )
-    seen = _resample(wide, camera_s, camera_v)
-    scores = np.array(
-        [_correlation(moves, seen[lag : lag + len(grid)]) for lag in range(2 * lags + 1)]
-    )
+    wide = np.concatenate([grid[0] + reach[:lags], grid, grid[-1] + reach[lags + 1 :]])
+    views, views_known = seen.velocity(wide, span_s)
+    scores = np.zeros(2 * lags + 1)
+    for lag in range(2 * lags + 1):
+        part = slice(lag, lag + len(grid))
+        both = moves_known & views_known[part]
+        if np.count_nonzero(both) >= _MIN_KNOWN_S * _RATE_HZ:
+            scores[lag] = _correlation(moves[both], views[part][both])
     peak = int(np.argmax(scores))
-    offset = 0.0
-    if 0 < peak < len(scores) - 1:
-        before, at, after = scores[peak - 1 : peak + 2]
-        bend = before - 2 * at + after
-        offset = 0.5 * (before - after) / bend if bend < 0 else 0.0
-    return float((peak - lags + offset) / _RATE_HZ), float(scores[peak])
+    needed = max(_MIN_CORRELATION, _CHANCE * np.sqrt(_RATE_HZ / max(1, moves_known.sum())))
+    if not 0 < peak < 2 * lags or scores[peak] < needed:
+        return None
+    before, at, after = scores[peak - 1 : peak + 2]
+    bend = before - 2 * at + after
+    offset = 0.5 * (before - after) / bend if bend < 0 else 0.0
+    return _Shift(float((peak - lags + offset) / _RATE_HZ), float(scores[peak]))
 
 
 def _correlation(first: FloatArray, second: FloatArray) -> float:
