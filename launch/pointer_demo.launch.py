@@ -1,0 +1,103 @@
+"""Point with the mouse at a video or camera picture and read what it is.
+
+    ros2 launch tracevlm_ros pointer_demo.launch.py source:=/dev/video0
+
+A window shows the overlay of gaze_caption; draw with the left button held. ``--show-args`` lists
+the arguments. Only launch and launch_ros calls that Jazzy, Kilted and Lyrical share are used.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetLaunchConfiguration,
+    Shutdown,
+)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+PACKAGE = "tracevlm_ros"
+SHARE = Path(get_package_share_directory(PACKAGE))
+
+ARGUMENTS = {
+    "source": (
+        "",
+        "What is shown: a video file (played again and again), V4L2 device or RTSP address; empty: "
+        "your own camera node publishes image in the namespace.",
+    ),
+    "input": ("window", "Of the pointer: window, tcp, stdin or point; see the pointer node."),
+    "show": ("overlay", "What the window shows: overlay, image or compressed."),
+    "port": ("7011", "Of input tcp, the port to listen on."),
+    "model": ("nano", "nano (in the package), fake, or a model directory."),
+    "namespace": ("tracevlm", "Namespace of all nodes and relative topics."),
+    "params_file": (str(SHARE / "config" / "gaze_caption.yaml"), "Parameters of gaze_caption."),
+    "use_sim_time": ("false", "Follow /clock. A pointer is of now: leave it."),
+    "autostart": ("true", "Configure and activate gaze_caption at start."),
+    "respawn": ("false", "Start gaze_caption again when it dies."),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Entry point of ``ros2 launch``. The pointer's end, as by closing its window, ends all."""
+    return LaunchDescription(
+        [*_arguments(), *_graph(), OpaqueFunction(function=_source), _pointer()]
+    )
+
+
+def _arguments() -> list[LaunchDescriptionEntity]:
+    return [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, (default, description) in ARGUMENTS.items()
+    ]
+
+
+def _graph() -> list[LaunchDescriptionEntity]:
+    """gaze_caption and the transport as in its own launch file, but without a source of its own:
+    what is passed to an included file changes the value here, so it is put aside first."""
+    included = PythonLaunchDescriptionSource(str(SHARE / "launch" / "gaze_caption.launch.py"))
+    return [
+        SetLaunchConfiguration("shown_source", LaunchConfiguration("source")),
+        IncludeLaunchDescription(included, launch_arguments=[("source", ""), ("gaze", "")]),
+    ]
+
+
+def _source(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    video = LaunchConfiguration("shown_source").perform(context)
+    if not video:
+        return []
+    return [
+        Node(
+            package=PACKAGE,
+            executable="sources",
+            name="sources",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[{"video": video, "loop": True}],
+            output="screen",
+        )
+    ]
+
+
+def _pointer() -> Node:
+    return Node(
+        package=PACKAGE,
+        executable="pointer",
+        name="pointer",
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[
+            {
+                "input": ParameterValue(LaunchConfiguration("input"), value_type=str),
+                "show": ParameterValue(LaunchConfiguration("show"), value_type=str),
+                "port": ParameterValue(LaunchConfiguration("port"), value_type=int),
+            }
+        ],
+        on_exit=Shutdown(reason="the pointer ended"),
+        output="screen",
+        emulate_tty=True,
+    )
