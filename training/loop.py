@@ -17,6 +17,7 @@ from training.data.sample import PATCH_CLASSES
 from training.data.stream import Stream
 from training.model.tracevlm import TraceVLM
 from training.optimisers import Optimisers
+from training.processors import idle_processors
 from training.settings import STAGES, TrainConfig
 from training.steps import Terms, joint_terms, total, vision_terms
 from training.tokenizer import load_tokenizer, prompt_layout
@@ -44,7 +45,7 @@ class Trainer:
         initial: Path | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(config.threads or 1)
         torch.manual_seed(config.seed)
         torch.use_deterministic_algorithms(True)
         self.config, self.folder, self._say = config, folder, say
@@ -105,6 +106,8 @@ class Trainer:
 
     def _train_one(self) -> dict[str, float]:
         config = self.config.optimiser
+        if self.config.threads == 0:
+            torch.set_num_threads(idle_processors())
         rate = config.rate_at(self.step, self.config.steps)
         terms = self._terms(self.step)
         loss = total(terms)

@@ -52,7 +52,11 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """``model`` is a preset; ``paper`` switches off what the paper does not have (ADR 0007)."""
+    """``model`` is a preset; ``paper`` switches off what the paper does not have (ADR 0007).
+
+    ``threads`` 0: as many as processors are idle at each step; results then differ in the last
+    bits from run to run.
+    """
 
     stage: str = "joint"
     model: str = "nano"
@@ -72,7 +76,7 @@ class TrainConfig:
         require_range("steps", self.steps, 1, 100_000_000)
         require_range("save_every", self.save_every, 1, 100_000_000)
         require_range("evaluate_every", self.evaluate_every, 0, 100_000_000)
-        require_range("threads", self.threads, 1, 1024)
+        require_range("threads", self.threads, 0, 1024)
 
     def model_config(self) -> ModelConfig:
         preset = nano() if self.model == "nano" else tiny()
