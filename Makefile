@@ -57,6 +57,8 @@ $(VENV)/.package: $(SOURCES) $(VENV)/.messages
 	@echo "[4/4] this package"
 	@rm -rf build/lib build/bdist.*
 	$(PIP) install --no-deps --no-build-isolation --force-reinstall --quiet .
+	@echo "      compiling the kernels for long traces"
+	@cd $(VENV) && bin/python -c 'from tracevlm_ros.core import simplify; simplify.warm_up()'
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime

@@ -12,7 +12,7 @@ VERSION = next(
     for line in (HERE / NAME / "__init__.py").read_text().splitlines()
     if line.startswith("__version__")
 )
-NODES = ("gaze_caption", "player", "recorder", "sources")
+NODES = ("gaze_caption", "player", "recorder", "sources", "monitor")
 
 
 def node_scripts() -> list[str]:

@@ -28,7 +28,7 @@ from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.session import Session
 from tracevlm_ros.nodes.spin import StopRequest, run_node
 from tracevlm_ros.nodes.stopwatch import Stopwatch
-from tracevlm_ros.nodes.warm_up import warm_up
+from tracevlm_ros.nodes.warm_up import compile_in_background, warm_up
 
 SCHEMA = Path(__file__).with_name("parameters.yaml")
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -106,6 +106,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             self._engine_state = "warming up"
             self._report()
             warm_up(config, self._engine)
+            compile_in_background()
             self._session = Session(self, self._engine, config)
         except TraceVLMError as error:
             self._free()

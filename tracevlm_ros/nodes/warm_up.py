@@ -1,7 +1,10 @@
 """Pay every first-call cost (kernels, compiled loops, thread pools) before the first real frame."""
 
+import threading
+
 import numpy as np
 
+from tracevlm_ros.core import simplify
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.pipeline import Pipeline
@@ -12,6 +15,15 @@ _FRAMES = 8
 _FRAME_NS = 33_000_000
 _GAZE_PER_FRAME = 8
 _SIZE_HW = (360, 640)
+
+
+def compile_in_background() -> None:
+    """Make numba's kernels ready for long traces; numpy serves until then, and without numba.
+
+    Some ten seconds the first time on a machine, about one from numba's cache.
+    """
+    if simplify.has_numba() and not simplify.is_warm():
+        threading.Thread(target=simplify.warm_up, name="compile").start()
 
 
 def warm_up(config: PipelineConfig, engine: Engine) -> int:
