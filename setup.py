@@ -82,6 +82,7 @@ setup(
         "fast": ["numba>=0.60"],
         "train": ["torch>=2.6", "onnx>=1.17", "safetensors>=0.4"],
         "gpu": ["onnxruntime-gpu>=1.19"],
+        "neon": ["pupil-labs-realtime-api>=1.7"],
         "tensorrt": ["tensorrt-rtx>=1.7"],
     },
     entry_points={"console_scripts": ["tracevlm = tracevlm_ros.cli.main:main"]},
