@@ -12,7 +12,16 @@ VERSION = next(
     for line in (HERE / NAME / "__init__.py").read_text().splitlines()
     if line.startswith("__version__")
 )
-NODES = ("gaze_caption", "player", "recorder", "sources", "monitor")
+NODES = (
+    "gaze_caption",
+    "gaze_driver",
+    "monitor",
+    "player",
+    "pointer",
+    "recorder",
+    "sources",
+    "words",
+)
 
 
 def node_scripts() -> list[str]:
