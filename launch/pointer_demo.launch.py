@@ -13,9 +13,12 @@ from launch.actions import (
     DeclareLaunchArgument,
     IncludeLaunchDescription,
     OpaqueFunction,
+    RegisterEventHandler,
     SetLaunchConfiguration,
     Shutdown,
 )
+from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -47,7 +50,7 @@ ARGUMENTS = {
 def generate_launch_description() -> LaunchDescription:
     """Entry point of ``ros2 launch``. The pointer's end, as by closing its window, ends all."""
     return LaunchDescription(
-        [*_arguments(), *_graph(), OpaqueFunction(function=_source), _pointer()]
+        [*_arguments(), *_graph(), OpaqueFunction(function=_source), *_pointer()]
     )
 
 
@@ -84,8 +87,8 @@ def _source(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     ]
 
 
-def _pointer() -> Node:
-    return Node(
+def _pointer() -> list[LaunchDescriptionEntity]:
+    node = Node(
         package=PACKAGE,
         executable="pointer",
         name="pointer",
@@ -97,7 +100,11 @@ def _pointer() -> Node:
                 "port": ParameterValue(LaunchConfiguration("port"), value_type=int),
             }
         ],
-        on_exit=Shutdown(reason="the pointer ended"),
         output="screen",
-        emulate_tty=True,
     )
+    return [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_end)), node]
+
+
+def _end(_event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """End all, unless all is ending: launch fails when told so twice."""
+    return [] if context.is_shutdown else [Shutdown(reason="the pointer ended")]
