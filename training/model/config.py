@@ -72,7 +72,11 @@ class TVPConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LanguageConfig:
-    """The Qwen2.5 language model; ``rope_sections`` split half a head over time, row, column."""
+    """The Qwen2.5 language model; ``rope_sections`` split half a head over time, row, column.
+
+    ``fused_attention`` takes PyTorch's fused kernel, which long sequences need and which exported
+    graphs do without.
+    """
 
     vocab: int = 2048
     width: int = 256
@@ -82,6 +86,7 @@ class LanguageConfig:
     mlp_width: int = 704
     rope_theta: float = 10000.0
     rope_sections: tuple[int, int, int] = (8, 12, 12)
+    fused_attention: bool = False
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads or self.width % self.heads:

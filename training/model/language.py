@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from training.model.config import LanguageConfig
 from training.model.layers import RMSNorm, SwiGLU, turn
@@ -28,28 +29,43 @@ class Attention(nn.Module):
     def __init__(self, config: LanguageConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads = config.heads, config.kv_heads
-        self.head_dim = config.head_dim
+        self.head_dim, self.fused = config.head_dim, config.fused_attention
         self.q_proj = nn.Linear(config.width, config.width)
         self.k_proj = nn.Linear(config.width, config.kv_heads * config.head_dim)
         self.v_proj = nn.Linear(config.width, config.kv_heads * config.head_dim)
         self.o_proj = nn.Linear(config.width, config.width, bias=False)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, past: tuple[Tensor, Tensor] | None
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        mask: Tensor | None,
+        past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        batch, length, _ = x.shape
-        groups = self.heads // self.kv_heads
+        """``mask`` (S, P + S) is added to the scores; None means causal, with nothing cached."""
         q = turn(self._split(self.q_proj(x), self.heads), cos, sin)
         k = turn(self._split(self.k_proj(x), self.kv_heads), cos, sin)
         v = self._split(self.v_proj(x), self.kv_heads)
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        q = q.reshape(batch, self.kv_heads, groups * length, self.head_dim)
-        scores = q @ k.transpose(-1, -2) * self.head_dim**-0.5
-        scores = scores.reshape(batch, self.heads, length, k.shape[2]) + mask
-        weights = scores.softmax(-1).reshape(batch, self.kv_heads, groups * length, k.shape[2])
-        out = (weights @ v).reshape(batch, self.heads, length, self.head_dim)
+        if self.fused or mask is None:
+            bias = None if mask is None else mask.to(q.dtype)
+            out = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=bias, is_causal=mask is None, enable_gqa=True
+            )
+        else:
+            out = self._attend(q, k, v, mask)
         return self.o_proj(out.transpose(1, 2).flatten(2)), k, v
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Of primitive operations, which every exported graph may hold; softmax in fp32."""
+        batch, _, length, _ = q.shape
+        rows = (batch, self.kv_heads, self.heads // self.kv_heads * length)
+        scores = q.reshape(*rows, self.head_dim) @ k.transpose(-1, -2) * self.head_dim**-0.5
+        scores = scores.reshape(batch, self.heads, length, k.shape[2]) + mask
+        weights = scores.softmax(-1).to(v.dtype).reshape(*rows, k.shape[2])
+        return (weights @ v).reshape(batch, self.heads, length, self.head_dim)
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         return x.reshape(*x.shape[:2], heads, self.head_dim).transpose(1, 2)
@@ -64,7 +80,12 @@ class Layer(nn.Module):
         self.mlp = SwiGLU(config.width, config.mlp_width, bias=False)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, past: tuple[Tensor, Tensor] | None
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        mask: Tensor | None,
+        past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         attended, keys, values = self.self_attn(self.input_layernorm(x), cos, sin, mask, past)
         x = x + attended
@@ -86,15 +107,16 @@ class LanguageModel(nn.Module):
         nn.init.normal_(self.embed_tokens.weight, std=0.5 * config.width**-0.5)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width)
-        steps = torch.arange(0, config.head_dim, 2).float() / config.head_dim
-        self.register_buffer("frequencies", config.rope_theta**-steps, persistent=False)
+        self.register_buffer("frequencies", rope_frequencies(config), persistent=False)
 
     def forward(
         self, embeddings: Tensor, position_ids: Tensor, past: tuple[Tensor, Tensor] | None = None
     ) -> LanguageState:
         cos, sin = self._rotary(position_ids)
         cached = 0 if past is None else past[0].shape[3]
-        mask = causal_mask(embeddings.shape[1], cached, embeddings.device)
+        mask = None
+        if past is not None or not self.config.fused_attention:
+            mask = causal_mask(embeddings.shape[1], cached, embeddings.device)
         x, keys, values = embeddings, [], []
         for index, layer in enumerate(self.layers):
             kept = None if past is None else (past[0][index], past[1][index])
@@ -108,11 +130,21 @@ class LanguageModel(nn.Module):
 
     def _rotary(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         """cos, sin (B, 1, S, head_dim); frequencies are dealt to time, row and column in turn."""
-        angles = position_ids[..., None].float() * self.frequencies
+        frequencies = self.frequencies
+        if frequencies.dtype != torch.float32:
+            # Casting the whole model to bf16 has rounded the buffer; far positions would drift.
+            frequencies = rope_frequencies(self.config).to(position_ids.device)
+        angles = position_ids[..., None].float() * frequencies
         parts = torch.split(angles, list(self.config.rope_sections), dim=-1)
         mixed = torch.cat([part[axis] for axis, part in enumerate(parts)], dim=-1)
         mixed = torch.cat([mixed, mixed], dim=-1)[:, None]
         return mixed.cos(), mixed.sin()
+
+
+def rope_frequencies(config: LanguageConfig) -> Tensor:
+    """Radians per position, (head_dim / 2,), fp32."""
+    steps = torch.arange(0, config.head_dim, 2).float() / config.head_dim
+    return config.rope_theta**-steps
 
 
 def causal_mask(length: int, cached: int, device: torch.device) -> Tensor:

@@ -33,9 +33,12 @@ class SwiGLU(nn.Module):
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position: ``x`` (..., head_dim) turned by half-split pairs, as Hugging Face does."""
+    """Rotary position: ``x`` (..., head_dim) turned by half-split pairs, as Hugging Face does.
+
+    Computed in fp32 where the tables are fp32; the result has the type of ``x``.
+    """
     first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
+    return (x * cos + torch.cat([-second, first], dim=-1) * sin).to(x.dtype)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

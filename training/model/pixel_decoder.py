@@ -5,6 +5,8 @@ added, level 1 on the shallow ones at twice the resolution, multiplied by 1 + si
 level 0); a learned weighted sum of the two levels is the mask, at twice the shallow resolution.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 from training.model.codebook import SCALES, CodebookFusion
 from training.model.config import DecoderConfig
 from training.model.trace_embedding import Fourier
-from training.model.tvp import MASKED, CrossAttention
+from training.model.tvp import MASKED, CrossAttention, grid_centres
 
 
 class TwoWayLayer(nn.Module):
@@ -41,7 +43,10 @@ class TwoWayLayer(nn.Module):
 
 
 class MaskLevel(nn.Module):
-    """One level: pixels (T, C, h, w), prompt (T, D), trace (T, K, D) -> logits (T, 2h, 2w)."""
+    """One level: pixels (T, C, h, w), prompt (T, D), trace (T, K, D) -> logits (T, 2h, 2w).
+
+    ``centres`` (h * w, 2) are those of the pixels where the picture is not the square ``side``.
+    """
 
     centres: Tensor
 
@@ -59,14 +64,18 @@ class MaskLevel(nn.Module):
         self.hyper = nn.Sequential(
             nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels // 2)
         )
-        steps = (torch.arange(side).float() + 0.5) / side
-        rows, columns = torch.meshgrid(steps, steps, indexing="ij")
-        centres = torch.stack([columns.flatten(), rows.flatten()], dim=-1)
-        self.register_buffer("centres", centres, persistent=False)
+        self.register_buffer("centres", grid_centres(side, side), persistent=False)
 
-    def forward(self, pixels: Tensor, prompt: Tensor, trace: Tensor, valid: Tensor) -> Tensor:
+    def forward(
+        self,
+        pixels: Tensor,
+        prompt: Tensor,
+        trace: Tensor,
+        valid: Tensor,
+        centres: Tensor | None = None,
+    ) -> Tensor:
         height, width = pixels.shape[-2:]
-        code = self.code_proj(self.place(self.centres))
+        code = self.code_proj(self.place(self.centres if centres is None else centres))
         hidden = torch.cat([torch.zeros_like(valid[:, :1]), (1.0 - valid) * MASKED], dim=1)
         bias = hidden[:, None, None, :]
         tokens = torch.cat([self.prompt_proj(prompt)[:, None], self.trace_proj(trace)], dim=1)
@@ -82,7 +91,11 @@ class MaskLevel(nn.Module):
 
 
 class PixelDecoder(nn.Module):
-    """``deep`` (B, C, g, g), ``shallow`` (B, C', 2g, 2g) of each trace's own frame, T traces."""
+    """``deep`` (B, C, g, g), ``shallow`` (B, C', 2g, 2g) of each trace's own frame, T traces.
+
+    ``token_grid`` (rows, columns) of the enhanced tokens lets pictures of any shape through:
+    ``deep`` is then (B, C, h, w) with ``merge`` patches per token, ``shallow`` twice that size.
+    """
 
     def __init__(
         self, config: DecoderConfig, width: int, grid: int, deep: int, shallow: int, merge: int
@@ -109,17 +122,35 @@ class PixelDecoder(nn.Module):
         trace: Tensor,
         valid: Tensor,
         seg_embeddings: Tensor,
+        token_grid: tuple[int, int] | None = None,
     ) -> Tensor:
         """Mask logits (T, 4g, 4g). ``deep`` and ``shallow`` have batch T, or 1 shared by all."""
         prompts = self.fusion(seg_embeddings)
+        centres = _level_centres(token_grid, deep, shallow)
         side = round(enhanced.shape[1] ** 0.5)
-        tokens = enhanced.transpose(1, 2).reshape(-1, enhanced.shape[2], side, side)
+        rows, columns = token_grid or (side, side)
+        tokens = enhanced.transpose(1, 2).reshape(-1, enhanced.shape[2], rows, columns)
         coarse_pixels = self.deep_proj(deep) + self.enhanced_up(tokens)
-        coarse = self.levels[0](coarse_pixels, prompts[:, 0], trace, valid)
+        coarse = self.levels[0](coarse_pixels, prompts[:, 0], trace, valid, centres.deep)
         fine_pixels = self.shallow_proj(shallow) + self.guide_proj(coarse_pixels)
         fine_pixels = fine_pixels * (1.0 + coarse.sigmoid()[:, None])
-        fine = self.levels[1](fine_pixels, prompts[:, 1], trace, valid)
+        fine = self.levels[1](fine_pixels, prompts[:, 1], trace, valid, centres.shallow)
         wide = F.interpolate(coarse[:, None], scale_factor=2.0, mode="bilinear")[:, 0]
         share = self.level_weights.softmax(0)
         logits: Tensor = 2.0 * (share[0] * wide + share[1] * fine) + self.bias
         return logits
+
+
+class LevelCentres(NamedTuple):
+    """Cell centres of both levels, (h * w, 2); None where the level's own square serves."""
+
+    deep: Tensor | None
+    shallow: Tensor | None
+
+
+def _level_centres(
+    token_grid: tuple[int, int] | None, deep: Tensor, shallow: Tensor
+) -> LevelCentres:
+    if token_grid is None:
+        return LevelCentres(None, None)
+    return LevelCentres(*(grid_centres(*x.shape[-2:], x.device) for x in (deep, shallow)))

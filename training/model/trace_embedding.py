@@ -49,9 +49,11 @@ class TraceEmbedding(nn.Module):
         self.frame = nn.Parameter(0.02 * torch.randn(max_frames, width))
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
 
-    def forward(self, trace: TraceBatch) -> Tensor:
+    def forward(self, trace: TraceBatch, frame: Tensor | None = None) -> Tensor:
+        """``frame`` (T,) is the frame index of each trace; without it all are of frame 0."""
         x = self.place_proj(self.place(trace.points))
         x = x + self.duration_proj(self.duration(trace.dt_s.clamp(0.0, 4.0)[..., None]))
         x = x + self.order[: trace.points.shape[1]] + trace.pen_up[..., None] * self.pen_up
-        out: Tensor = self.mlp(x + self.frame[0])
+        x = x + (self.frame[0] if frame is None else self.frame[frame][:, None])
+        out: Tensor = self.mlp(x)
         return out * trace.valid[..., None]

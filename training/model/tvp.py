@@ -25,6 +25,14 @@ class Grounded(NamedTuple):
     trace: Tensor
 
 
+def grid_centres(rows: int, columns: int, device: torch.device | None = None) -> Tensor:
+    """Centres (rows * columns, 2) of the cells of a grid over the picture, (x, y) in 0..1."""
+    y = (torch.arange(rows, device=device).float() + 0.5) / rows
+    x = (torch.arange(columns, device=device).float() + 0.5) / columns
+    down, along = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([along.flatten(), down.flatten()], dim=-1)
+
+
 def squared_distance(centres: Tensor, trace: TraceBatch) -> Tensor:
     """Squared distance (T, N, K) of ``centres`` (N, 2) to the segment that ends at each keypoint.
 
@@ -100,7 +108,11 @@ class TVPBlock(nn.Module):
 
 
 class TVP(nn.Module):
-    """Visual tokens (T, N, D) and a ``TraceBatch`` of T traces -> ``Grounded``."""
+    """Visual tokens (T, N, D) and a ``TraceBatch`` of T traces -> ``Grounded``.
+
+    ``centres`` (N, 2) are those of the tokens where the picture is not the square ``grid``;
+    ``frame`` (T,) is the frame index of each trace.
+    """
 
     centres: Tensor
 
@@ -108,17 +120,21 @@ class TVP(nn.Module):
         super().__init__()
         self.embedding = TraceEmbedding(width, config.max_keypoints, config.max_frames)
         self.blocks = nn.ModuleList(TVPBlock(config, width) for _ in range(config.blocks))
-        side = (torch.arange(grid).float() + 0.5) / grid
-        rows, columns = torch.meshgrid(side, side, indexing="ij")
-        centres = torch.stack([columns.flatten(), rows.flatten()], dim=-1)
-        self.register_buffer("centres", centres, persistent=False)
+        self.register_buffer("centres", grid_centres(grid, grid), persistent=False)
         self.place = Fourier(6)
         self.code_proj = nn.Linear(24, width) if config.position_codes else None
 
-    def forward(self, visual: Tensor, trace: TraceBatch) -> Grounded:
-        code = 0.0 if self.code_proj is None else self.code_proj(self.place(self.centres))
-        distance = squared_distance(self.centres, trace)
-        grounded = Grounded(visual, self.embedding(trace))
+    def forward(
+        self,
+        visual: Tensor,
+        trace: TraceBatch,
+        centres: Tensor | None = None,
+        frame: Tensor | None = None,
+    ) -> Grounded:
+        centres = self.centres if centres is None else centres
+        code = 0.0 if self.code_proj is None else self.code_proj(self.place(centres))
+        distance = squared_distance(centres, trace)
+        grounded = Grounded(visual, self.embedding(trace, frame))
         for block in self.blocks:
             grounded = block(*grounded, code, distance, trace.valid)
         return grounded

@@ -71,7 +71,7 @@ class VisionAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """(B, L, width) with rotary tables (L, head_dim)."""
+        """(B, L, width) with rotary tables (L, head_dim), or (B, 1, L, head_dim) of each row."""
         q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
         q, k = turn(q, cos, sin), turn(k, cos, sin)
         out: Tensor = self.proj(join_heads(F.scaled_dot_product_attention(q, k, v)))
@@ -88,13 +88,13 @@ def local_mixing(width: int) -> nn.Conv2d:
 
 
 class VisionBlock(nn.Module):
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, width: int, heads: int, mlp_width: int, mix: bool = False) -> None:
         super().__init__()
-        self.norm1 = RMSNorm(config.width)
-        self.norm2 = RMSNorm(config.width)
-        self.attn = VisionAttention(config.width, config.heads)
-        self.mlp = SwiGLU(config.width, config.mlp_width, bias=True)
-        self.local = local_mixing(config.width) if config.local_mixing else None
+        self.norm1 = RMSNorm(width)
+        self.norm2 = RMSNorm(width)
+        self.attn = VisionAttention(width, heads)
+        self.mlp = SwiGLU(width, mlp_width, bias=True)
+        self.local = local_mixing(width) if mix else None
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x), cos, sin)
@@ -116,7 +116,10 @@ class VisionEncoder(nn.Module):
             if config.stem == "conv"
             else LinearStem(config.width, config.patch_size)
         )
-        self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            VisionBlock(config.width, config.heads, config.mlp_width, config.local_mixing)
+            for _ in range(config.depth)
+        )
         self.merger = PatchMerger(config.width, config.merge, token_width)
         self.deep_norm = RMSNorm(config.width)
         self.shallow_up = nn.ConvTranspose2d(config.width, config.shallow_channels, 2, stride=2)
