@@ -71,6 +71,8 @@ setup(
         (f"share/{NAME}/launch", files("launch/*.launch.py")),
         (f"share/{NAME}/config", files("config/*")),
         (f"share/{NAME}/rviz", files("rviz/*")),
+        (f"share/{NAME}/foxglove", files("foxglove/*")),
+        (f"share/{NAME}/sros2", files("sros2/*")),
         (f"lib/{NAME}", node_scripts()),
     ],
     install_requires=[
@@ -93,6 +95,8 @@ setup(
         "gpu": ["onnxruntime-gpu>=1.19"],
         "neon": ["pupil-labs-realtime-api>=1.7"],
         "tensorrt": ["tensorrt-rtx>=1.7"],
+        "view": ["rerun-sdk>=0.41"],
+        "docs": ["mkdocs>=1.6", "mkdocstrings-python>=2.0"],
     },
     entry_points={"console_scripts": ["tracevlm = tracevlm_ros.cli.main:main"]},
     zip_safe=False,
