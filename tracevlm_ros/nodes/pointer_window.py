@@ -45,7 +45,7 @@ class PointerWindow:
 
     def _open(self) -> None:
         try:
-            cv2.namedWindow(self._title, cv2.WINDOW_AUTOSIZE)
+            cv2.namedWindow(self._title, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
             cv2.setMouseCallback(self._title, self.on_mouse)
         except cv2.error as error:
             raise InputError(f"no window can be opened: {error}; {_REMEDY}") from error
