@@ -100,8 +100,7 @@ def scene_by_phase_correlation(frames: list[Frame]) -> np.ndarray:
         for frame in frames
     ]
     steps = [
-        cv2.phaseCorrelate(before, now, window)[0]
-        for before, now in itertools.pairwise(greys)
+        cv2.phaseCorrelate(before, now, window)[0] for before, now in itertools.pairwise(greys)
     ]
     scale = frames[0].image_rgb.shape[1] / size[0]
     return np.concatenate([[[0.0, 0.0]], np.cumsum(steps, axis=0) * scale])

@@ -1,0 +1,225 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.calibration.marker_scenes import (
+    PLACES,
+    RATE_HZ,
+    SIZE_HW,
+    gaze_of_a_skewed_tracker,
+    picture,
+    write_gaze,
+    write_video,
+)
+from tracevlm_ros.cli.main import main
+from tracevlm_ros.core.gaze_mapping import GazeMapping, read_mapping
+from tracevlm_ros.ingest.bag_writer import BagWriter
+
+GAZE_HZ = 100
+DWELL_S = 0.7
+
+
+def looks_in_turn(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, GazeMapping]:
+    """Gaze on every marker of PLACES in turn, a fifth of it astray."""
+    seconds = np.arange(0, len(PLACES) * DWELL_S, 1 / GAZE_HZ)
+    looked = np.array([PLACES[int(second / DWELL_S)] for second in seconds])
+    said, mapping = gaze_of_a_skewed_tracker(looked, rng)
+    astray = rng.random(len(seconds)) < 0.2
+    said[astray] = rng.uniform((0, 0), SIZE_HW[::-1], (int(astray.sum()), 2))
+    return seconds, said, mapping
+
+
+def worst_px(path: Path, wanted: GazeMapping) -> float:
+    """How far the calibration is from the truth over the middle of the image."""
+    y, x = np.meshgrid(np.linspace(0.15, 0.85, 5), np.linspace(0.15, 0.85, 5))
+    points = np.stack([x.ravel(), y.ravel()], axis=1)
+    difference = (read_mapping(path).apply(points) - wanted.apply(points)) * SIZE_HW[::-1]
+    return float(np.linalg.norm(difference, axis=1).max())
+
+
+def calibrate(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict:
+    status = main(["calibrate", "gaze", "--json", *map(str, arguments)])
+    output = capsys.readouterr()
+    assert status == 0, output.err
+    return json.loads(output.out)
+
+
+@pytest.fixture(scope="module")
+def markers_in_turn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, GazeMapping]:
+    folder = tmp_path_factory.mktemp("markers")
+    image = picture((number, x, y) for number, (x, y) in enumerate(PLACES))
+    write_video(folder / "scene.mp4", [image] * round(len(PLACES) * DWELL_S * RATE_HZ + 1))
+    seconds, said, mapping = looks_in_turn(np.random.default_rng(0))
+    write_gaze(folder / "gaze.csv", seconds, said)
+    return folder / "scene.mp4", folder / "gaze.csv", mapping
+
+
+def test_nine_markers_looked_at_in_turn_give_the_tracker_s_error(
+    markers_in_turn: tuple[Path, Path, GazeMapping],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    video, gaze, wanted = markers_in_turn
+    output = tmp_path / "gaze.yaml"
+    found = calibrate(
+        capsys, "--video", video, "--gaze", gaze, "--gaze-is-video-time", "--focal-px", 500,
+        "--output", output,
+    )  # fmt: skip
+    assert found["targets"] == 9
+    assert found["cross_validated"]
+    assert found["bias_px"] > 10
+    assert found["accuracy_px"] < 3
+    assert found["accuracy_deg"] == pytest.approx(np.degrees(found["accuracy_px"] / 500), rel=0.3)
+    assert worst_px(output, wanted) < 3
+    residuals = cv2.imread(str(output.with_suffix(".png")))
+    assert residuals.shape == (900 + 84, 1200, 3)
+
+
+def test_one_marker_carried_through_the_view_is_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = np.arange(0, 16, 1 / RATE_HZ)
+    corners = np.array([PLACES[i] for i in (0, 2, 5, 3, 6, 8)])
+    at = np.linspace(0, 16, len(corners))
+
+    def place(second: np.ndarray) -> np.ndarray:
+        return np.stack([np.interp(second, at, corners[:, axis]) for axis in (0, 1)], axis=1)
+
+    write_video(tmp_path / "scene.mp4", (picture([(4, x, y)]) for x, y in place(seconds)))
+    gaze_s = np.arange(0, 15.9, 1 / GAZE_HZ)
+    said, wanted = gaze_of_a_skewed_tracker(place(gaze_s), np.random.default_rng(1))
+    write_gaze(tmp_path / "gaze.csv", gaze_s, said)
+    found = calibrate(
+        capsys, "--video", tmp_path / "scene.mp4", "--gaze", tmp_path / "gaze.csv",
+        "--gaze-is-video-time", "--output", tmp_path / "gaze.yaml",
+    )  # fmt: skip
+    assert found["targets"] >= 12
+    assert found["accuracy_deg"] is None
+    assert worst_px(tmp_path / "gaze.yaml", wanted) < 4
+
+
+def test_clicked_points_serve_where_there_are_no_markers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds, said, wanted = looks_in_turn(np.random.default_rng(2))
+    write_video(tmp_path / "scene.mp4", [picture([])] * 15)
+    write_gaze(tmp_path / "gaze.csv", seconds, said)
+    rows = [f"{i * DWELL_S},{(i + 1) * DWELL_S},{x},{y}" for i, (x, y) in enumerate(PLACES)]
+    (tmp_path / "points.csv").write_text("\n".join(["start_s,end_s,x_px,y_px", *rows]))
+    found = calibrate(
+        capsys, "--video", tmp_path / "scene.mp4", "--gaze", tmp_path / "gaze.csv",
+        "--points", tmp_path / "points.csv", "--output", tmp_path / "gaze.yaml",
+    )  # fmt: skip
+    assert found["targets"] == 9
+    assert worst_px(tmp_path / "gaze.yaml", wanted) < 4
+
+
+def write_bag(path: Path, rng: np.random.Generator) -> GazeMapping:
+    """One blank image, targets at 10 Hz on /target, gaze on /gaze, and the camera."""
+    seconds, said, mapping = looks_in_turn(rng)
+    with BagWriter(path) as bag:
+        types = bag.store.types
+
+        def header(second: float) -> object:
+            stamp = types["builtin_interfaces/msg/Time"](
+                sec=1 + int(second), nanosec=round(second % 1 * 1e9)
+            )
+            return types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera")
+
+        def point(second: float, x: float, y: float) -> object:
+            place = types["geometry_msgs/msg/Point"](x=float(x), y=float(y), z=0.0)
+            return types["geometry_msgs/msg/PointStamped"](header=header(second), point=place)
+
+        image = types["sensor_msgs/msg/Image"](
+            header=header(0.0), height=SIZE_HW[0], width=SIZE_HW[1], encoding="rgb8",
+            is_bigendian=0, step=3 * SIZE_HW[1], data=picture([]).reshape(-1),
+        )  # fmt: skip
+        roi = types["sensor_msgs/msg/RegionOfInterest"](
+            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+        )
+        info = types["sensor_msgs/msg/CameraInfo"](
+            header=header(0.0), height=SIZE_HW[0], width=SIZE_HW[1], distortion_model="",
+            d=np.zeros(0), k=np.array([500.0, 0, 319.5, 0, 500, 239.5, 0, 0, 1]),
+            r=np.eye(3).ravel(), p=np.zeros(12), binning_x=0, binning_y=0, roi=roi,
+        )  # fmt: skip
+        bag.write("/camera/image", image, 1_000_000_000)
+        bag.write("/camera/camera_info", info, 1_000_000_000)
+        events = [(second, "/gaze", xy) for second, xy in zip(seconds, said, strict=True)]
+        events += [
+            (second, "/target", PLACES[int(second / DWELL_S)])
+            for second in np.arange(0, len(PLACES) * DWELL_S, 0.1)
+        ]
+        for second, topic, xy in sorted(events, key=lambda event: event[0]):
+            bag.write(topic, point(second, *xy), 1_000_000_000 + round(second * 1e9))
+    return mapping
+
+
+def test_a_topic_of_targets_and_camera_info_come_from_a_bag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = write_bag(tmp_path / "bag", np.random.default_rng(3))
+    found = calibrate(
+        capsys, "--bag", tmp_path / "bag", "--gaze-topic", "/gaze", "--target-topic", "/target",
+        "--output", tmp_path / "gaze.yaml",
+    )  # fmt: skip
+    assert found["targets"] == 9
+    assert found["accuracy_deg"] is not None
+    assert worst_px(tmp_path / "gaze.yaml", wanted) < 4
+
+
+def test_what_a_person_reads_names_model_accuracy_and_what_was_left_out(
+    markers_in_turn: tuple[Path, Path, GazeMapping],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    video, gaze, _ = markers_in_turn
+    status = main(
+        ["calibrate", "gaze", "--video", str(video), "--gaze", str(gaze), "--gaze-is-video-time",
+         "--output", str(tmp_path / "gaze.yaml")]
+    )  # fmt: skip
+    text = capsys.readouterr().out
+    assert status == 0
+    for words in ("9 targets", "at held-out targets", "degrees are unknown", "gaze_not_stable"):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--marker", "aruco_7x7_1000"], "no target was looked at (frame_without_target"),
+        (["--marker", "qr"], "marker family is 'qr'"),
+        (["--board", "5"], "--board is '5'"),
+        (["--target-topic", "/t"], "is a topic of a bag"),
+        (["--models", "spline"], "unknown gaze model 'spline'"),
+        (["--focal-px", "1", "--camera", "c.yaml"], "give one"),
+        (["--bag", "b"], "not both"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_said_in_one_line(
+    arguments: list[str],
+    message: str,
+    markers_in_turn: tuple[Path, Path, GazeMapping],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    video, gaze, _ = markers_in_turn
+    output = tmp_path / "gaze.yaml"
+    words = ["calibrate", "gaze", "--video", str(video), "--gaze", str(gaze)]
+    assert main([*words, "--output", str(output), *arguments]) == 1
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+    assert not output.exists()
+
+
+def test_a_calibration_that_exists_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gaze.yaml").write_text("mine")
+    words = ["calibrate", "gaze", "--video", "v", "--gaze", "g"]
+    assert main([*words, "--output", str(tmp_path / "gaze.yaml")]) == 1
+    assert "not overwritten" in capsys.readouterr().err
+    assert (tmp_path / "gaze.yaml").read_text() == "mine"
