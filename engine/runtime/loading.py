@@ -8,11 +8,13 @@ from engine.contract import MANIFEST_NAME
 from engine.runtime.backend import Backend
 from engine.runtime.fake import FakeEngine
 from engine.runtime.manifest import Manifest, read_manifest
+from engine.runtime.plan_progress import OnProgress, ignore_progress
+from engine.runtime.tensorrt_backend import open_tensorrt
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.errors import BackendError, EngineError
 from tracevlm_ros.core.settings import require_choice
 
-BACKENDS = ("auto", "onnxruntime-cpu", "onnxruntime-cuda")
+BACKENDS = ("auto", "tensorrt", "onnxruntime-cpu", "onnxruntime-cuda")
 
 
 class LoadedBackend(NamedTuple):
@@ -22,11 +24,15 @@ class LoadedBackend(NamedTuple):
     notes: tuple[str, ...]
 
 
-def load_engine(model: str | Path, backend: str = "auto") -> Engine:
+def load_engine(
+    model: str | Path, backend: str = "auto", on_progress: OnProgress = ignore_progress
+) -> Engine:
     """Load, verify and warm up a model: ``fake``, ``nano`` (packaged) or a model directory.
 
-    ``auto`` takes CUDA where this ONNX Runtime has it, else the CPU, and says in ``info.notes``
-    when it fell back. Any other ``backend`` is used or refused, never replaced.
+    ``auto`` takes TensorRT where a GPU and plans are, else CUDA where this ONNX Runtime has it,
+    else the CPU, and says in ``info.notes`` when it fell back. Any other ``backend`` is used or
+    refused, never replaced. ``tensorrt`` builds plans that are missing (minutes for a large model,
+    told to ``on_progress``); ``auto`` does not build.
 
     Raises ConfigError for an unknown back end, EngineMismatch for a directory that is not what its
     manifest says, BackendError when the back end is missing or fails.
@@ -35,7 +41,7 @@ def load_engine(model: str | Path, backend: str = "auto") -> Engine:
     if str(model) == "fake":
         return FakeEngine()
     manifest = read_manifest(model_directory(model))
-    loaded = load_backend(manifest, backend)
+    loaded = load_backend(manifest, backend, on_progress)
 
     from engine.runtime.model_engine import ModelEngine
 
@@ -57,16 +63,27 @@ def model_directory(model: str | Path) -> Path:
     return directory
 
 
-def load_backend(manifest: Manifest, backend: str) -> LoadedBackend:
+def load_backend(
+    manifest: Manifest, backend: str, on_progress: OnProgress = ignore_progress
+) -> LoadedBackend:
     """Open the graphs of ``manifest``; see ``load_engine`` for ``backend`` and errors."""
+    if backend == "tensorrt":
+        opened = open_tensorrt(manifest, may_build=True, on_progress=on_progress)
+        return LoadedBackend(opened, opened.problems)
     from engine.runtime.ort_backend import OrtBackend, cuda_problem
 
     if backend != "auto":
         return LoadedBackend(OrtBackend(manifest, backend.removeprefix("onnxruntime-")), ())
+    try:
+        opened = open_tensorrt(manifest, may_build=False)
+        return LoadedBackend(opened, opened.problems)
+    except BackendError as error:
+        no_tensorrt = f"not on TensorRT: {error}"
     problem = cuda_problem()
     if problem is None:
         try:
-            return LoadedBackend(OrtBackend(manifest, "cuda"), ())
+            return LoadedBackend(OrtBackend(manifest, "cuda"), (no_tensorrt,))
         except BackendError as error:
             problem = str(error)
-    return LoadedBackend(OrtBackend(manifest, "cpu"), (f"runs on the CPU: {problem}",))
+    cpu = OrtBackend(manifest, "cpu")
+    return LoadedBackend(cpu, (f"runs on the CPU: {problem}", no_tensorrt))

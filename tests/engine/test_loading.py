@@ -49,7 +49,7 @@ def test_the_cpu_asked_for_by_name_is_no_fall_back(tiny_directory: Path) -> None
 
 
 def test_an_unknown_back_end_lists_the_known_ones(tiny_directory: Path) -> None:
-    with pytest.raises(ConfigError, match="'cpu'; it must be one of auto, onnxruntime-cpu"):
+    with pytest.raises(ConfigError, match="'cpu'; it must be one of auto, tensorrt, onnxruntime-cpu"):
         load_engine(tiny_directory, backend="cpu")
 
 

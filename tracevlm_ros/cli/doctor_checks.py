@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.runtime import load_engine
+from engine.runtime.building import find_target
+from engine.runtime.plan_cache import PlanCache
+from engine.runtime.tensorrt_library import find_tensorrt
 from tracevlm_ros.cli.dds import SHM_PROFILE, shared_file
-from tracevlm_ros.core.errors import TraceVLMError
+from tracevlm_ros.core.errors import BackendError, TraceVLMError
 
 OLDEST_PYTHON = (3, 10)
 NEWEST_TESTED_PYTHON = (3, 13)
@@ -131,14 +134,22 @@ def check_gpu() -> Check:
 
 
 def check_tensorrt() -> Check:
-    """Presence only: this release has no TensorRT back end."""
-    for distribution in ("tensorrt", "tensorrt-rtx"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            version = importlib.metadata.version(distribution)
-            return Check(
-                "tensorrt", "note", f"{distribution} {version}", "not used by this release"
-            )
-    return Check("tensorrt", "note", "not installed", "nothing to do: this release does not use it")
+    """The library, the GPU that it would run on, and the cache of plans."""
+    try:
+        library = find_tensorrt()
+        cache = PlanCache()
+    except BackendError as error:
+        return Check("tensorrt", "note", str(error), "ONNX Runtime is used; see docs/tensorrt.md")
+    plans = sum(1 for _ in cache.folder.glob("*.plan"))
+    found = f"{library.name} {library.version}, {plans} plans in {cache.folder}"
+    target = find_target()
+    if target.problem:
+        return Check("tensorrt", "note", found, f"ONNX Runtime is used: {target.problem}")
+    device = target.device
+    found = f"{found}, for {device.name} (compute capability {device.compute_capability})"
+    if not plans:
+        return Check("tensorrt", "note", found, "run `tracevlm build MODEL`, else it is not used")
+    return Check("tensorrt", "ok", found)
 
 
 def check_model(model: str) -> Check:

@@ -1,0 +1,154 @@
+"""TensorRT as a back end: plans on one GPU, the fast path on a stream of the highest priority.
+
+Has run against a recording stand-in for the driver and the library; figures from a GPU are still
+to be taken (``benchmarks/gpu_run.sh``, docs/tensorrt.md).
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from engine.runtime.backend import Tensor
+from engine.runtime.building import Plan, PlanBuilder
+from engine.runtime.call_sizes import largest_sizes, shape_of
+from engine.runtime.cuda_driver import Cuda, find_cuda
+from engine.runtime.device_memory import Arena, DeviceStream
+from engine.runtime.manifest import Manifest
+from engine.runtime.plan_builder import BuildSettings
+from engine.runtime.plan_cache import PlanCache
+from engine.runtime.plan_profiles import cache_limit, graph_profiles
+from engine.runtime.plan_progress import OnProgress, ignore_progress
+from engine.runtime.plan_runner import PlanRunner, RunnerSetup
+from engine.runtime.tensorrt_library import TensorRt, find_tensorrt
+from tracevlm_ros.core.errors import BackendError
+
+FAST_PATH = ("vision", "tvp", "mask")
+MAX_CAPTURED = {"vision": 1, "tvp": 16, "mask": 16, "decode": 256, "prefill": 0}
+"""Captured shapes per graph. ``decode`` has one per length of the cache; a prompt comes once."""
+
+
+class TensorRtBackend:
+    """Runs ``plans`` (one per graph of ``manifest``) on ``cuda``, which it owns and closes.
+
+    Raises BackendError when the library does not take a plan.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        library: TensorRt,
+        cuda: Cuda,
+        plans: Iterable[Plan],
+        max_captured: Mapping[str, int] = MAX_CAPTURED,
+    ) -> None:
+        self._library = library
+        self._cuda = cuda
+        self._arena = Arena(cuda)
+        self._fast = DeviceStream(cuda, urgent=True)
+        self._slow = DeviceStream(cuda, urgent=False)
+        self._runners: dict[str, PlanRunner] = {}
+        self._runtime = library.module.Runtime(library.logger)
+        try:
+            for plan in plans:
+                self._runners[plan.graph] = self._open(plan, manifest, max_captured)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        return self._library.name
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What works less well than it should: graphs that could not be captured."""
+        return tuple(runner.problem for runner in self._runners.values() if runner.problem)
+
+    def run(
+        self, graph: str, inputs: Mapping[str, Tensor], resident: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """See ``Backend.run``. Calls of the two paths run side by side on their streams."""
+        stream = self._stream(graph)
+        with stream.lock:
+            self._cuda.enter()
+            return self._runners[graph].run(inputs, resident)
+
+    def close(self) -> None:
+        """Wait for both streams and free everything, tensors that are still held included."""
+        with self._fast.lock, self._slow.lock:
+            self._cuda.enter()
+            for stream in (self._fast, self._slow):
+                self._cuda.synchronize(stream.handle)
+            for runner in self._runners.values():
+                runner.close()
+            self._runners.clear()
+            self._arena.close()
+            self._runtime = None
+            for stream in (self._fast, self._slow):
+                stream.close()
+            self._cuda.close()
+
+    def _stream(self, graph: str) -> DeviceStream:
+        return self._fast if graph in FAST_PATH else self._slow
+
+    def _open(self, plan: Plan, manifest: Manifest, max_captured: Mapping[str, int]) -> PlanRunner:
+        profiles = graph_profiles(plan.graph, manifest)
+        setup = RunnerSetup(
+            graph=plan.graph,
+            spec=manifest.graphs[plan.graph],
+            profiles=profiles,
+            largest=largest_sizes(profiles, cache_limit(manifest)),
+            max_captured=max_captured.get(plan.graph, 0),
+        )
+        stream = self._stream(plan.graph)
+        return PlanRunner(self._library, self._deserialize(plan), setup, self._arena, stream)
+
+    def _deserialize(self, plan: Plan) -> Any:
+        engine = self._runtime.deserialize_cuda_engine(plan.content)
+        if engine is None:
+            raise BackendError(
+                f"{self._library.name} does not take {plan.path}: "
+                f"{self._library.logger.last_error or 'it said nothing'}; build again with "
+                "`tracevlm build --rebuild`, or free GPU memory if it ran out"
+            )
+        return engine
+
+
+def open_tensorrt(
+    manifest: Manifest,
+    *,
+    may_build: bool,
+    on_progress: OnProgress = ignore_progress,
+    settings: BuildSettings | None = None,
+    find_library: Callable[[], TensorRt] = find_tensorrt,
+    find_device: Callable[[], Cuda] = find_cuda,
+) -> TensorRtBackend:
+    """The back end on this machine's GPU; plans that are missing are built if ``may_build``.
+
+    Runs the vision encoder once, so that ``problems`` tells whether graphs can be captured here.
+
+    Raises BackendError, with the remedy, where library, GPU or (unless ``may_build``) plans lack.
+    """
+    cuda = find_device()
+    try:
+        library, cache = find_library(), PlanCache()
+        builder = PlanBuilder(manifest, library, cuda.info(), cache, settings)
+        missing = {} if may_build else builder.missing()
+        if missing:
+            graph, why = next(iter(missing.items()))
+            raise BackendError(
+                f"{library.name} {library.version} has no plan for {', '.join(missing)} ({graph}: "
+                f"{why}); run `tracevlm build {manifest.directory}`, or ask for backend='tensorrt'"
+            )
+    except BaseException:
+        cuda.close()
+        raise
+    backend = TensorRtBackend(manifest, library, cuda, builder.plans(on_progress))
+    image = manifest.graphs["vision"].inputs["image"]
+    try:
+        backend.run("vision", {"image": np.zeros(shape_of(image, {}), image.dtype)})
+    except BaseException:
+        backend.close()
+        raise
+    return backend
