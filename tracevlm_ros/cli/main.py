@@ -33,6 +33,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("data", "stats"): Command("tracevlm_ros.cli.data_stats", "statistics of traces and gaze"),
     ("train",): Command("training.command", "train a model (needs the extra [train])"),
     ("export",): Command("engine.export.command", "checkpoint -> model directory ([train])"),
+    ("build",): Command("tracevlm_ros.cli.build", "model directory -> TensorRT plans"),
     ("doctor",): Command("tracevlm_ros.cli.doctor", "check this installation, tell remedies"),
 }
 
