@@ -1,7 +1,8 @@
 """Pupil Capture's network API as a process of its own: Pupil Remote and the published gaze.
 
 Started as ``python pupil_capture.py REMOTE_PORT OFFSET_S DRIFT``; tells its port on standard
-output, then obeys lines of standard input: ``pause``, ``resume``, ``deaf`` (answer no more),
+output, then obeys lines of standard input: ``pause``, ``resume``, ``deaf`` (answer no
+more), ``hear`` (answer again),
 ``flood N``, ``send HEX`` (one payload as it is) and ``single`` (a topic without payload).
 Each gaze datum tells in ``norm_pos[0]`` when it was measured: Unix seconds modulo 100, over 100.
 """
@@ -49,8 +50,6 @@ class PupilCapture:
 
     def answer(self) -> None:
         request = self.remote.recv()
-        if self.is_deaf:
-            time.sleep(60)
         if request == b"SUB_PORT":
             self.remote.send_string(str(self.data_port))
         elif request == b"t":
@@ -69,20 +68,22 @@ class PupilCapture:
             self.data.send_multipart([TOPIC])
         elif word in ("pause", "resume"):
             self.is_paused = word == "pause"
-        elif word == "deaf":
-            self.is_deaf = True
+        elif word in ("deaf", "hear"):
+            self.is_deaf = word == "deaf"
 
     def run(self) -> None:
         print(self.port, flush=True)
         next_s, rest = time.monotonic(), ""
         while True:
             wait_s = max(0.0, next_s - time.monotonic())
-            if self.remote.poll(round(1000 * wait_s)):
+            if self.is_deaf:
+                time.sleep(wait_s)
+            elif self.remote.poll(round(1000 * wait_s)):
                 self.answer()
-            elif not self.is_paused:
-                self.data.send_multipart([TOPIC, self.gaze()])
             if time.monotonic() >= next_s:
                 next_s += PERIOD_S
+                if not self.is_paused:
+                    self.data.send_multipart([TOPIC, self.gaze()])
             if select.select([0], [], [], 0)[0]:
                 data = os.read(0, 65536)
                 if not data:

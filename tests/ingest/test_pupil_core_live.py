@@ -202,14 +202,31 @@ def test_a_peer_that_stalls_is_told_of_and_taken_up_again(start: Callable[..., P
     assert any("no gaze for 0.5 s (Pupil Capture" in event for event in collector.events)
 
 
-def test_a_remote_that_answers_no_more_stops_no_gaze(start: Callable[..., Peer]) -> None:
-    """Its process sleeps in the answer, so gaze stops too, and the next connection times out."""
+def test_a_remote_that_answers_no_more_stops_no_gaze_and_is_asked_again(
+    start: Callable[..., Peer],
+) -> None:
     peer = start()
     with Collector(peer.link()) as collector:
-        collector.wait_for(5)
+        collector.first(5)
+        drops = collector.device.drops
         peer.tell("deaf")
+        until(lambda: drops["clock_not_answered"] >= 2, "two requests in vain")
+        collector.wait_for(5)
+        report = until(collector.device.clock_report, "a report")
+        peer.tell("hear")
+        until(lambda: collector.device.clock_report().pair_count > report.pair_count, "an answer")  # type: ignore[union-attr]
+        assert max(abs(stamp_error_ns(sample)) for sample in collector.samples) < CLOCK_LIMIT_NS
+    assert set(drops) == {"clock_not_answered"}
+
+
+def test_a_remote_that_answers_nothing_from_the_start_is_told_of(
+    start: Callable[..., Peer],
+) -> None:
+    peer = start()
+    peer.tell("deaf")
+    with Collector(peer.link()) as collector:
         until(lambda: collector.device.drops["device_connection_failed"], "the time-out")
-        assert "does not answer within 0.3 s" in collector.device.state
+    assert "does not answer within 0.3 s" in collector.events[0]
 
 
 def test_nobody_there_ends_after_as_many_failures_as_allowed() -> None:

@@ -63,6 +63,10 @@ class Inbox:
         self._put += 1
         return self._put < 8 * maxlen
 
+    def miss(self, reason: str) -> None:
+        """Count something that should have come and did not."""
+        self._drops[reason] += 1
+
     def take(self) -> list[Message]:
         """All that wait, oldest first; empties the inbox."""
         messages = list(self._messages)

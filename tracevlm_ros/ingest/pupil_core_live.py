@@ -66,18 +66,10 @@ class PupilCoreLink:
         self._clock, self._now = clock, now
         try:
             self._context = zmq.Context()
-            self._remote = self._context.socket(zmq.REQ)
-            self._remote.setsockopt(zmq.REQ_CORRELATE, 1)
-            self._remote.setsockopt(zmq.REQ_RELAXED, 1)
-            self._remote.setsockopt(zmq.IPV6, 1)
-            self._remote.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE_BYTES)
-            self._remote.connect(f"tcp://{self._host}:{self.config.port}")
+            self._remote = self._connected(zmq.REQ, self.config.port)
             port = _port_of(self._ask(b"SUB_PORT"))
-            self._data = self._context.socket(zmq.SUB)
-            self._data.setsockopt(zmq.IPV6, 1)
-            self._data.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE_BYTES)
+            self._data = self._connected(zmq.SUB, port)
             self._data.setsockopt(zmq.SUBSCRIBE, self.config.topic.encode())
-            self._data.connect(f"tcp://{self._host}:{port}")
             for _ in range(_FIRST_EXCHANGES):
                 asked_ns = now()
                 clock.add_exchange(asked_ns, _pupil_time(self._ask(b"t")), now())
@@ -93,7 +85,7 @@ class PupilCoreLink:
             ready = dict(self._poller.poll(round(wait_s * 1000)))
             if self._remote in ready:
                 self._hear_time()
-            self._ask_time()
+            self._ask_time(inbox)
             if self._data in ready:
                 self._drain(inbox)
         except zmq.ZMQError as error:
@@ -127,12 +119,30 @@ class PupilCoreLink:
             )
         return self._remote.recv()
 
-    def _ask_time(self) -> None:
-        """Ask when it is time to; an unanswered request is given up for the next one."""
-        asked_ns = self._now()
-        if asked_ns >= self._next_ns:
+    def _connected(self, kind: int, port: int) -> "zmq.Socket[bytes]":
+        assert self._context is not None
+        connected = self._context.socket(kind)
+        connected.setsockopt(zmq.IPV6, 1)
+        connected.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE_BYTES)
+        connected.connect(f"tcp://{self._host}:{port}")
+        return connected
+
+    def _ask_time(self, inbox: Inbox) -> None:
+        """Ask when it is time to. A socket that waits for an answer can ask nothing else, so one
+        that has waited for ``answer_s`` is given up for a new one."""
+        now_ns = self._now()
+        if self._asked_ns is not None:
+            if now_ns - self._asked_ns < self.config.answer_s * 1e9:
+                return
+            inbox.miss("clock_not_answered")
+            self._poller.unregister(self._remote)
+            self._remote.close(linger=0)
+            self._remote = self._connected(zmq.REQ, self.config.port)
+            self._poller.register(self._remote, zmq.POLLIN)
+            self._asked_ns = None
+        if now_ns >= self._next_ns:
             self._remote.send(b"t", zmq.NOBLOCK)
-            self._asked_ns, self._next_ns = asked_ns, asked_ns + _EXCHANGE_NS
+            self._asked_ns, self._next_ns = now_ns, now_ns + _EXCHANGE_NS
 
     def _hear_time(self) -> None:
         answer, heard_ns = self._remote.recv(zmq.NOBLOCK), self._now()
