@@ -26,9 +26,10 @@ from std_msgs.msg import String
 
 from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, SIZE_HW, START_NS, picture
 from tests.nodes.conftest import Ros
-from tracevlm_msgs.msg import Caption, GazeSample
+from tracevlm_msgs.msg import Caption, GazeSample, Trace
 from tracevlm_msgs.srv import Ask
 from tracevlm_ros.core.errors import ConfigError
+from tracevlm_ros.core.gaze_mapping import GazeMapping, write_mapping
 from tracevlm_ros.core.types import GazeSample as Sample
 from tracevlm_ros.nodes import convert, qos
 from tracevlm_ros.nodes.gaze_caption import GazeCaption
@@ -322,9 +323,37 @@ def test_the_service_ask_waits_for_the_answer_and_says_why_there_is_none(
 def test_a_gaze_calibration_that_cannot_be_read_fails_configure(
     ros: Ros, rig: Rig, tmp_path: Path
 ) -> None:
-    make_node(ros, gaze_mapping=str(tmp_path / "none.yaml"))
+    make_node(ros, gaze_calibration=str(tmp_path / "none.yaml"))
     assert not rig.change(Transition.TRANSITION_CONFIGURE)
     ros.until(lambda: "none.yaml" in str(rig.statuses.get("engine")), "the reason")
+
+
+def test_a_gaze_calibration_is_swapped_while_active_and_a_bad_one_is_refused_with_the_reason(
+    ros: Ros, rig: Rig, tmp_path: Path
+) -> None:
+    make_node(ros)
+    traces: list[Trace] = []
+    rig.node.create_subscription(Trace, "traces", traces.append, qos.reliable(100))
+    rig.activate()
+    ros.until(lambda: rig.node.count_publishers("traces"), "the traces publisher")
+
+    def newest_x(stamp_ns: int) -> float:
+        """Of the trace that was opened last, on the frame of ``stamp_ns``."""
+        ros.until(lambda: any(convert.ns_of(t.header.stamp) == stamp_ns for t in traces), "a trace")
+        return float(max(traces, key=lambda trace: trace.trace_id).keypoints[-1].x)
+
+    stamps = rig.look(1, 10)
+    assert newest_x(stamps[-1]) == pytest.approx(85, abs=3)
+    left = GazeMapping(model="affine", parameters=(-40 / SIZE_HW[1], 0, 1, 0, 0, 1))
+    write_mapping(tmp_path / "left.yaml", left, {})
+    assert rig.set_parameter("gaze_calibration", str(tmp_path / "left.yaml")).successful
+    (tmp_path / "bad.yaml").write_text("a: 1")
+    refused = rig.set_parameter("gaze_calibration", str(tmp_path / "bad.yaml"))
+    assert not refused.successful
+    assert "bad.yaml is no gaze calibration" in refused.reason
+    assert newest_x(rig.look(11, 12)[-1]) == pytest.approx(45, abs=3)
+    assert rig.set_parameter("gaze_calibration", "").successful
+    assert newest_x(rig.look(23, 12)[-1]) == pytest.approx(85, abs=3)
 
 
 def test_a_question_without_a_trace_is_counted(ros: Ros, rig: Rig) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from tracevlm_ros.core.attention.config import TraceConfig
 from tracevlm_ros.core.attention.dwell import DwellConfig
 from tracevlm_ros.core.attention.trace import TraceGeometry
+from tracevlm_ros.core.drift_correction import DriftConfig
 from tracevlm_ros.core.settings import require_range
 from tracevlm_ros.core.sync import SyncConfig
 from tracevlm_ros.core.tracking import TrackingConfig
@@ -38,9 +39,17 @@ class LiveConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PipelineConfig:
+    """``gaze_offset_ms`` is added to the stamps of gaze (not of pointers, which have a pen): what
+    ``tracevlm calibrate clock`` measures."""
+
     sync: SyncConfig = field(default_factory=SyncConfig)
     trace: TraceConfig = field(default_factory=TraceConfig)
     geometry: TraceGeometry = field(default_factory=TraceGeometry)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     live: LiveConfig = field(default_factory=LiveConfig)
     dwell: DwellConfig = field(default_factory=DwellConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
+    gaze_offset_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_range("gaze_offset_ms", self.gaze_offset_ms, -60_000, 60_000)

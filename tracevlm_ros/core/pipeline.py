@@ -6,12 +6,14 @@ requests, which the caller runs (``core.slow_path.describe``) when and where it 
 back by ``deliver``. Live and offline callers share this class and get the same results.
 """
 
+import math
 from typing import Any, NamedTuple
 
 from tracevlm_ros.core.attention.segmenter import TraceSegmenter
 from tracevlm_ros.core.attention_record import AttentionRecord
 from tracevlm_ros.core.camera_path import CameraPath
 from tracevlm_ros.core.config import PipelineConfig
+from tracevlm_ros.core.drift_correction import DriftCorrection, KnownPlace
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.gaze_mapping import GazeMapping
@@ -25,6 +27,7 @@ from tracevlm_ros.core.types import (
     Frame,
     GazeSample,
     Masks,
+    PenState,
     TraceSnapshot,
     Word,
 )
@@ -55,6 +58,7 @@ class Pipeline:
         self.engine = engine
         self.drops = Drops()
         self.gaze_mapping = gaze_mapping
+        self.drift = DriftCorrection(config.drift, self.drops)
         self.focal_px: float | None = config.trace.focal_px
         self._sync = Synchronizer(config.sync, self.drops)
         self._segmenter = TraceSegmenter(config.trace, self.drops)
@@ -66,7 +70,14 @@ class Pipeline:
         self._stamp_ns = 0
 
     def add_gaze(self, sample: GazeSample) -> None:
+        if sample.pen == PenState.UNKNOWN and self.config.gaze_offset_ms:
+            offset_ns = round(self.config.gaze_offset_ms * NS_PER_MS)
+            sample = sample._replace(stamp_ns=sample.stamp_ns + offset_ns)
         self._sync.push_gaze(sample)
+
+    def add_known_place(self, place: KnownPlace) -> None:
+        """A target that is being looked at; teaches the drift correction where that is enabled."""
+        self.drift.add_place(place)
 
     def add_word(self, word: Word) -> None:
         """Words weigh the trace that was drawn while they were spoken."""
@@ -125,9 +136,18 @@ class Pipeline:
             self.attention.observe(event)
 
     def _mapped(self, sample: GazeSample, size_hw: tuple[int, int]) -> GazeSample:
-        if self.gaze_mapping is None:
+        """Gaze as calibrated and without drift. A pointer is where it says; it tells of drift."""
+        if sample.pen != PenState.UNKNOWN:
+            if sample.pen == PenState.DOWN:
+                self.drift.add_place(KnownPlace(sample.stamp_ns, sample.x_px, sample.y_px))
             return sample
-        x_px, y_px = self.gaze_mapping.apply_px(sample.x_px, sample.y_px, size_hw)
+        x_px, y_px = sample.x_px, sample.y_px
+        if self.gaze_mapping is not None:
+            x_px, y_px = self.gaze_mapping.apply_px(x_px, y_px, size_hw)
+        is_trusted = sample.confidence >= self.config.trace.min_confidence
+        if is_trusted and math.isfinite(x_px) and math.isfinite(y_px):
+            self.drift.observe(sample.stamp_ns, x_px, y_px)
+        x_px, y_px = self.drift.apply(x_px, y_px)
         return sample._replace(x_px=x_px, y_px=y_px)
 
     def _fast_path(
@@ -213,4 +233,5 @@ class Pipeline:
         self._segmenter.reset()
         self._live.reset()
         self.attention.reset()
+        self.drift.reset()
         self._latest = None

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest
 from tracevlm_ros.core.types import Description, Frame, Word
@@ -83,6 +84,9 @@ class FastPath(Worker):
         self._gaze: NewestQueue[Gaze] = NewestQueue(inbox, limits.gaze, "gaze_queue_full")
         self._words: NewestQueue[Word] = NewestQueue(inbox, _SMALL_QUEUE, "word_queue_full")
         self._focal_px: NewestQueue[float] = NewestQueue(inbox, 1, "camera_info_superseded")
+        self._gaze_mappings: NewestQueue[GazeMapping | None] = NewestQueue(
+            inbox, 1, "gaze_calibration_superseded"
+        )
         self._questions: NewestQueue[Question] = NewestQueue(inbox, 16, "question_queue_full")
         self._deliveries: NewestQueue[tuple[DescribeRequest, Description]] = NewestQueue(
             inbox, _SMALL_QUEUE, "description_queue_full"
@@ -111,6 +115,10 @@ class FastPath(Worker):
     def offer_focal(self, focal_px: float) -> None:
         """The camera's focal length in pixels, from now on."""
         self._focal_px.put(focal_px)
+
+    def offer_gaze_mapping(self, mapping: GazeMapping | None) -> None:
+        """Another calibration of gaze, or none, from the next frame on."""
+        self._gaze_mappings.put(mapping)
 
     def offer_question(self, question: Question) -> None:
         self._questions.put(question)
@@ -170,6 +178,8 @@ class FastPath(Worker):
             self._pipeline.deliver(request, description)
         for focal_px in self._focal_px.take_all():
             self._pipeline.focal_px = focal_px
+        for mapping in self._gaze_mappings.take_all():
+            self._pipeline.gaze_mapping = mapping
         for word in self._words.take_all():
             self._pipeline.add_word(word)
         for gaze in self._gaze.take_all():

@@ -24,6 +24,7 @@ from tracevlm_ros.core.errors import TraceVLMError
 from tracevlm_ros.core.settings import from_mapping
 from tracevlm_ros.nodes import params, qos
 from tracevlm_ros.nodes.diagnostics import NodeState, diagnostics_message
+from tracevlm_ros.nodes.gaze_calibration import load_gaze_calibration
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.session import Session
 from tracevlm_ros.nodes.spin import StopRequest, run_node
@@ -71,6 +72,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             specs,
             judges=(judge_pipeline,),
             configured=lambda: self._engine is not None,
+            loaders={"gaze_calibration": load_gaze_calibration},
         )
         for name in self.parameters.unknown_overrides(self):
             self.get_logger().warning(f"parameter '{name}' is not known and has no effect")

@@ -119,13 +119,17 @@ def nested(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 Judge = Callable[[Mapping[str, Any]], None]
 """Raises ConfigError when the complete set of values does not fit together."""
+Loader = Callable[[Any], Any]
+"""Makes of a parameter's value what it stands for (a file's content); ConfigError refuses it."""
 
 
 class NodeParameters:
     """Declares a schema on a node and holds its current, valid values.
 
     ``judges`` see every change before it is accepted. ``configured`` says whether parameters that
-    apply at configure are refused now. Raises ConfigError for overrides that break the schema.
+    apply at configure are refused now. ``loaders`` by name run on every change of that parameter;
+    what they make goes to the callback of ``when_changed`` once the change is accepted. Raises
+    ConfigError for overrides that break the schema.
     """
 
     def __init__(
@@ -134,9 +138,12 @@ class NodeParameters:
         specs: Iterable[ParameterSpec],
         judges: Sequence[Judge] = (),
         configured: Callable[[], bool] = lambda: False,
+        loaders: Mapping[str, Loader] | None = None,
     ) -> None:
         self._specs = {spec.name: spec for spec in specs}
         self._judges = judges
+        self._loaders = dict(loaders or {})
+        self._listeners: dict[str, Callable[[Any], None]] = {}
         self._configured = configured
         self._values = {spec.name: _declare(node, spec) for spec in self._specs.values()}
         for spec in self._specs.values():
@@ -159,6 +166,13 @@ class NodeParameters:
             if not node.has_parameter(name) and not name.startswith("qos_overrides.")
         )
 
+    def when_changed(self, name: str, callback: Callable[[Any], None] | None) -> None:
+        """``callback`` takes what the loader of ``name`` made; None ends it. It must not block."""
+        if callback is None:
+            self._listeners.pop(name, None)
+        else:
+            self._listeners[name] = callback
+
     def values(self) -> dict[str, Any]:
         """A copy of all values by name."""
         return dict(self._values)
@@ -169,6 +183,7 @@ class NodeParameters:
 
     def _on_set(self, changes: list[Parameter[Any]]) -> SetParametersResult:
         candidate = dict(self._values)
+        loaded = {}
         try:
             for change in changes:
                 spec = self._specs.get(change.name)
@@ -176,10 +191,14 @@ class NodeParameters:
                     self._require_changeable(spec)
                     _require_choice(spec, change.value)
                     candidate[change.name] = change.value
+                if change.name in self._loaders:
+                    loaded[change.name] = self._loaders[change.name](change.value)
             self._judge(candidate)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self._values = candidate
+        for name in loaded.keys() & self._listeners.keys():
+            self._listeners[name](loaded[name])
         return SetParametersResult(successful=True)
 
     def _require_changeable(self, spec: ParameterSpec) -> None:

@@ -1,6 +1,5 @@
 """What a configured node owns: pipeline, threads, publishers; and, while active, subscriptions."""
 
-from pathlib import Path
 from typing import Any, Protocol
 
 from rclpy.lifecycle import LifecycleNode
@@ -8,7 +7,6 @@ from rclpy.lifecycle import LifecycleNode
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
-from tracevlm_ros.core.gaze_mapping import read_mapping
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest
 from tracevlm_ros.core.types import Caption, Description
@@ -16,6 +14,7 @@ from tracevlm_ros.nodes import convert
 from tracevlm_ros.nodes.ask import AskServer
 from tracevlm_ros.nodes.describer import Describer, Job
 from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath, Question
+from tracevlm_ros.nodes.gaze_calibration import load_gaze_calibration
 from tracevlm_ros.nodes.inputs import Inputs
 from tracevlm_ros.nodes.outputs import Outputs
 from tracevlm_ros.nodes.params import NodeParameters
@@ -40,8 +39,8 @@ class Session:
         assert isinstance(node, LifecycleNode)
         self._node = node
         host: Host = node
-        mapping = host.parameters["gaze_mapping"]
-        self._pipeline = Pipeline(config, engine, read_mapping(Path(mapping)) if mapping else None)
+        mapping = load_gaze_calibration(host.parameters["gaze_calibration"])
+        self._pipeline = Pipeline(config, engine, mapping)
         self.outputs = Outputs(
             node, self._pipeline, host.parameters, host.watch, host.stopwatch, host.problems
         )
@@ -57,6 +56,7 @@ class Session:
         self.describer = Describer(
             engine, self, host.parameters["describe_depth"], host.stopwatch, host.problems
         )
+        host.parameters.when_changed("gaze_calibration", self.fast_path.offer_gaze_mapping)
         self._workers = (self.fast_path, self.describer, self.outputs.painter)
         self._inputs: Inputs | None = None
         self._ask: AskServer | None = None
@@ -93,6 +93,8 @@ class Session:
 
     def close(self) -> None:
         """Stop and take everything off the graph."""
+        host: Host = self._node
+        host.parameters.when_changed("gaze_calibration", None)
         self.stop()
         self.outputs.destroy()
 
