@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 from engine.runtime import load_engine
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.errors import ConfigError, InputError
+from tracevlm_ros.core.gaze_mapping import read_mapping
 from tracevlm_ros.core.settings import from_mapping
 from tracevlm_ros.evaluation.evaluate import (
     EvaluationConfig,
@@ -44,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ground-truth", type=Path, help="sidecar (default: beside the bag)")
     parser.add_argument("--compare", type=Path, metavar="JSON", help="report.json of another run")
     parser.add_argument("--config", type=Path, help="settings of the pipeline (YAML)")
+    parser.add_argument("--gaze-calibration", type=Path, metavar="YAML",
+                        help="maps gaze to the image (tracevlm calibrate gaze)")  # fmt: skip
+    parser.add_argument("--gaze-offset-ms", type=float,
+                        help="added to gaze stamps (tracevlm calibrate clock)")  # fmt: skip
     parser.add_argument("--image-topic", help="default: the only image topic")
     parser.add_argument("--gaze-topic", help="default: the only gaze topic")
     parser.add_argument("--point-is-normalised", action="store_true",
@@ -89,6 +95,12 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             f"--recorded takes the one bag that was played; {len(arguments.bags)} were given"
         )
+    given = arguments.gaze_calibration is not None or arguments.gaze_offset_ms is not None
+    if arguments.recorded is not None and given:
+        raise ConfigError(
+            "--gaze-calibration and --gaze-offset-ms change a replay, not what was --recorded; "
+            "leave them out"
+        )
     if arguments.report.exists() and any(arguments.report.iterdir()):
         raise InputError(f"{arguments.report} is not empty; name a new folder or remove it")
 
@@ -118,8 +130,13 @@ def _evaluate(arguments: argparse.Namespace) -> list[RecordingResult]:
 
 
 def _config(arguments: argparse.Namespace) -> EvaluationConfig:
+    pipeline = _pipeline_config(arguments.config)
+    if arguments.gaze_offset_ms is not None:
+        pipeline = replace(pipeline, gaze_offset_ms=arguments.gaze_offset_ms)
+    mapping = arguments.gaze_calibration
     return EvaluationConfig(
-        pipeline=_pipeline_config(arguments.config),
+        pipeline=pipeline,
+        gaze_mapping=None if mapping is None else read_mapping(mapping),
         topics=BagTopics(
             image=arguments.image_topic,
             gaze=arguments.gaze_topic,

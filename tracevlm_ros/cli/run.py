@@ -22,6 +22,7 @@ from tracevlm_ros.cli.live_graph import (
     print_log,
 )
 from tracevlm_ros.core.errors import ConfigError
+from tracevlm_ros.core.gaze_mapping import read_mapping
 from tracevlm_ros.ingest.video import is_live
 
 
@@ -30,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--video", help="video file, camera (/dev/video0) or rtsp:// address")
     source.add_argument("--bag", type=Path, help="rosbag2 bag with images and gaze")
     parser.add_argument("--gaze", help="gaze table (.tsv, .csv) that belongs to --video")
+    parser.add_argument("--gaze-calibration", type=Path, metavar="YAML",
+                        help="maps gaze to the image (tracevlm calibrate gaze)")  # fmt: skip
+    parser.add_argument("--gaze-offset-ms", type=float,
+                        help="added to gaze stamps (tracevlm calibrate clock)")  # fmt: skip
     parser.add_argument("--model", default="nano", help="nano (default), fake or a model directory")
     parser.add_argument("--record", type=Path, help="write captions, masks and traces to a new bag")
     parser.add_argument("--namespace", default="tracevlm", help="of all topics")
@@ -105,6 +110,11 @@ def _source(arguments: argparse.Namespace) -> _Source:
 
 def _parameters(arguments: argparse.Namespace, gaze_type: str) -> dict[str, Any]:
     parameters: dict[str, Any] = {"gaze_type": gaze_type}
+    if arguments.gaze_calibration is not None:
+        read_mapping(arguments.gaze_calibration)
+        parameters["gaze_calibration"] = str(arguments.gaze_calibration.resolve())
+    if arguments.gaze_offset_ms is not None:
+        parameters["pipeline.gaze_offset_ms"] = arguments.gaze_offset_ms
     if arguments.keep_all:
         parameters |= keep_all(arguments.namespace)
     return parameters

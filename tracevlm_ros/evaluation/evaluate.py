@@ -14,6 +14,7 @@ from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.errors import TraceVLMError
+from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.overlay import draw_overlay
 from tracevlm_ros.core.pipeline import Pipeline
 from tracevlm_ros.core.types import Image
@@ -50,10 +51,12 @@ def _say_nothing(frames: int) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """``sidecar`` overrides where the ground truth is looked for. ``with_predictions`` writes the
-    output bag and the JSON lines, ``with_overlay`` the overlay video."""
+    """``gaze_mapping`` corrects gaze. ``sidecar`` overrides where the ground truth is looked for.
+    ``with_predictions`` writes the output bag and the JSON lines, ``with_overlay`` the overlay
+    video."""
 
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
+    gaze_mapping: GazeMapping | None = None
     topics: BagTopics = field(default_factory=BagTopics)
     sidecar: Path | None = None
     with_predictions: bool = True
@@ -96,7 +99,7 @@ def evaluate_bag(
     result = RecordingResult(name, path, engine.info.model_id)
     with _kept(result), BagReader(path) as bag:
         truth = load_ground_truth(bag, config.sidecar)
-        pipeline = Pipeline(config.pipeline, engine)
+        pipeline = Pipeline(config.pipeline, engine, config.gaze_mapping)
         samples = bag_samples(bag, config.topics, pipeline.drops)
         _note_damage(result, bag)
         _replayed(result, samples, pipeline, engine, truth, config, folder, progress)
@@ -115,7 +118,7 @@ def evaluate_video(
     result = RecordingResult(name, source.video, engine.info.model_id)
     with _kept(result):
         truth = NO_TRUTH if config.sidecar is None else read_sidecar(config.sidecar)
-        pipeline = Pipeline(config.pipeline, engine)
+        pipeline = Pipeline(config.pipeline, engine, config.gaze_mapping)
         samples = video_samples(source)
         _replayed(result, samples, pipeline, engine, truth, config, folder, progress)
     return result
