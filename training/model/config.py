@@ -120,6 +120,110 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QwenVisionConfig:
+    """The vision encoder as Qwen2.5-VL has it, for pictures of any size and for video.
+
+    ``window`` is in pixels; ``tokens_per_second`` spaces the time axis of rope ids of a video.
+    ``shallow_block`` is the block whose output feeds the finer level of the pixel decoder.
+    """
+
+    patch_size: int = 14
+    temporal_patch: int = 2
+    width: int = 1280
+    depth: int = 32
+    heads: int = 16
+    mlp_width: int = 3420
+    window: int = 112
+    full_attention_blocks: tuple[int, ...] = (7, 15, 23, 31)
+    merge: int = 2
+    tokens_per_second: int = 2
+    shallow_block: int = 7
+    shallow_channels: int = 128
+
+    def __post_init__(self) -> None:
+        if self.width % (4 * self.heads):
+            raise ConfigError(f"width {self.width} must be a multiple of 4 x heads {self.heads}")
+        if self.window % (self.patch_size * self.merge):
+            raise ConfigError(
+                f"window is {self.window} px; it must be a multiple of the merged patch, "
+                f"{self.patch_size * self.merge}"
+            )
+        require_range("temporal_patch", self.temporal_patch, 1, 64)
+        require_range("shallow_block", self.shallow_block, 0, self.depth - 1)
+
+    @property
+    def window_tokens(self) -> int:
+        """Merged tokens along one side of a window."""
+        return self.window // (self.patch_size * self.merge)
+
+    @property
+    def patch_values(self) -> int:
+        """Numbers in one patch: colour x time x height x width."""
+        return 3 * self.temporal_patch * self.patch_size**2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QwenTokens:
+    """Token ids of a Qwen2.5-VL vocabulary; ours take rows that its embedding table has to spare.
+
+    The tokenizer ends at id 151664 and the tables hold 151936 (3B) or 152064 (7B) rows, so nothing
+    is resized.
+    """
+
+    end_of_text: int = 151643
+    turn_start: int = 151644
+    turn_end: int = 151645
+    vision_start: int = 151652
+    vision_end: int = 151653
+    image_pad: int = 151655
+    video_pad: int = 151656
+    traj_start: int = 151665
+    traj_end: int = 151666
+    traj_pad: int = 151667
+    seg: int = 151668
+    codebook: tuple[int, ...] = (151669, 151670, 151671, 151672, 151673, 151674)
+
+    def __post_init__(self) -> None:
+        ids = self.all_ids()
+        if len(set(ids)) != len(ids) or len(self.codebook) != 6:
+            raise ConfigError(f"token ids are {ids}; all must differ and six be of the codebook")
+
+    def all_ids(self) -> tuple[int, ...]:
+        singles = (getattr(self, item.name) for item in dataclasses.fields(self)[:-1])
+        return (*singles, *self.codebook)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QwenConfig:
+    """TraceVLM on a Qwen2.5-VL backbone (ADR 0015).
+
+    ``text_after_video`` says where text goes on after a video: ``spatial`` after its larger side,
+    as transformers 5 does; ``furthest`` after its largest rope id, as the first release did. They
+    differ only for a video that lasts longer, in rope ids, than its larger side.
+    """
+
+    vision: QwenVisionConfig = field(default_factory=QwenVisionConfig)
+    language: LanguageConfig
+    tvp: TVPConfig
+    decoder: DecoderConfig = field(
+        default_factory=lambda: DecoderConfig(channels=(256, 128), heads=8)
+    )
+    tokens: QwenTokens = field(default_factory=QwenTokens)
+    tied_head: bool
+    text_after_video: str = "spatial"
+
+    def __post_init__(self) -> None:
+        require_choice("text_after_video", self.text_after_video, ("spatial", "furthest"))
+        if max(self.tokens.all_ids()) >= self.language.vocab:
+            raise ConfigError(
+                f"token id {max(self.tokens.all_ids())} is beyond the vocabulary of "
+                f"{self.language.vocab} rows; give ids of spare rows"
+            )
+        if self.language.width % self.tvp.heads:
+            raise ConfigError(f"width {self.language.width} must be a multiple of TVP's heads")
+
+
 def nano() -> ModelConfig:
     """The model that the package ships."""
     return ModelConfig()
@@ -160,3 +264,56 @@ def paper_mode(config: ModelConfig) -> ModelConfig:
             near_embedding=False,
         ),
     )
+
+
+def grafted_tvp(width: int, heads: int) -> TVPConfig:
+    """The paper's TVP for pretrained weights: gamma from 0, nothing added."""
+    return TVPConfig(
+        heads=heads,
+        mlp_width=width,
+        gamma_init=0.0,
+        distance_bias=False,
+        position_codes=False,
+        near_embedding=False,
+        max_keypoints=128,
+        max_frames=64,
+    )
+
+
+def qwen2_5_vl_3b() -> QwenConfig:
+    return QwenConfig(
+        language=LanguageConfig(
+            vocab=151936,
+            width=2048,
+            depth=36,
+            heads=16,
+            kv_heads=2,
+            mlp_width=11008,
+            rope_theta=1e6,
+            rope_sections=(16, 24, 24),
+            fused_attention=True,
+        ),
+        tvp=grafted_tvp(2048, 16),
+        tied_head=True,
+    )
+
+
+def qwen2_5_vl_7b() -> QwenConfig:
+    return QwenConfig(
+        language=LanguageConfig(
+            vocab=152064,
+            width=3584,
+            depth=28,
+            heads=28,
+            kv_heads=4,
+            mlp_width=18944,
+            rope_theta=1e6,
+            rope_sections=(16, 24, 24),
+            fused_attention=True,
+        ),
+        tvp=grafted_tvp(3584, 28),
+        tied_head=False,
+    )
+
+
+QWEN_PRESETS = {"qwen2.5-vl-3b": qwen2_5_vl_3b, "qwen2.5-vl-7b": qwen2_5_vl_7b}

@@ -65,7 +65,8 @@ class Attention(nn.Module):
         scores = q.reshape(*rows, self.head_dim) @ k.transpose(-1, -2) * self.head_dim**-0.5
         scores = scores.reshape(batch, self.heads, length, k.shape[2]) + mask
         weights = scores.softmax(-1).to(v.dtype).reshape(*rows, k.shape[2])
-        return (weights @ v).reshape(batch, self.heads, length, self.head_dim)
+        out: Tensor = (weights @ v).reshape(batch, self.heads, length, self.head_dim)
+        return out
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         return x.reshape(*x.shape[:2], heads, self.head_dim).transpose(1, 2)
@@ -110,12 +111,16 @@ class LanguageModel(nn.Module):
         self.register_buffer("frequencies", rope_frequencies(config), persistent=False)
 
     def forward(
-        self, embeddings: Tensor, position_ids: Tensor, past: tuple[Tensor, Tensor] | None = None
+        self,
+        embeddings: Tensor,
+        position_ids: Tensor,
+        past: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
     ) -> LanguageState:
+        """``mask`` (B, 1, S, P + S), added to the scores, stands in for the causal one: packing."""
         cos, sin = self._rotary(position_ids)
         cached = 0 if past is None else past[0].shape[3]
-        mask = None
-        if past is not None or not self.config.fused_attention:
+        if mask is None and (past is not None or not self.config.fused_attention):
             mask = causal_mask(embeddings.shape[1], cached, embeddings.device)
         x, keys, values = embeddings, [], []
         for index, layer in enumerate(self.layers):

@@ -153,4 +153,7 @@ def _level_centres(
 ) -> LevelCentres:
     if token_grid is None:
         return LevelCentres(None, None)
-    return LevelCentres(*(grid_centres(*x.shape[-2:], x.device) for x in (deep, shallow)))
+    return LevelCentres(
+        grid_centres(deep.shape[-2], deep.shape[-1], deep.device),
+        grid_centres(shallow.shape[-2], shallow.shape[-1], shallow.device),
+    )
