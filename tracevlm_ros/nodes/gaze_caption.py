@@ -182,6 +182,8 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
         mismatches, new = self.watch.check()
         for mismatch in new:
             self.get_logger().warning(mismatch.text)
+        if self._session is not None:
+            self._session.flush_trace_file()
         drops = self.drops()
         info = None if self._engine is None else self._engine.info
         state = NodeState(

@@ -1,5 +1,6 @@
 """What a configured node owns: pipeline, threads, publishers; and, while active, subscriptions."""
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from rclpy.lifecycle import LifecycleNode
@@ -21,6 +22,7 @@ from tracevlm_ros.nodes.params import NodeParameters
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.qos import ConnectionWatch
 from tracevlm_ros.nodes.stopwatch import Stopwatch
+from tracevlm_ros.nodes.trace_file import TraceFile
 
 
 class Host(Protocol):
@@ -40,6 +42,11 @@ class Session:
         self._node = node
         host: Host = node
         mapping = load_gaze_calibration(host.parameters["gaze_calibration"])
+        path = host.parameters["trace_file"]
+        self._trace_file = (
+            TraceFile(Path(path), node.get_fully_qualified_name(), host.problems) if path else None
+        )
+        host.stopwatch.listener = self._trace_file
         self._pipeline = Pipeline(config, engine, mapping)
         self.outputs = Outputs(
             node, self._pipeline, host.parameters, host.watch, host.stopwatch, host.problems
@@ -97,6 +104,14 @@ class Session:
         host.parameters.when_changed("gaze_calibration", None)
         self.stop()
         self.outputs.destroy()
+        host.stopwatch.listener = None
+        if self._trace_file is not None:
+            self._trace_file.close()
+
+    def flush_trace_file(self) -> None:
+        """So that a kill loses little of it; harmless when there is none."""
+        if self._trace_file is not None:
+            self._trace_file.flush()
 
     def pending(self) -> int:
         """Work that is still on its way through both paths; 0 when the node is idle."""

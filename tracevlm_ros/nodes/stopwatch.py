@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import defaultdict, deque
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,10 +21,22 @@ class Percentiles(NamedTuple):
     p99_ms: float
 
 
+class StopwatchListener(Protocol):
+    """Told of everything as it happens, in the thread that it happens in."""
+
+    def duration(self, stage: str, start_s: float, end_s: float) -> None: ...
+
+    def event(self, stream: str, now_s: float) -> None: ...
+
+
 class Stopwatch:
-    """Collects durations per stage and events per stream; any thread may call it."""
+    """Collects durations per stage and events per stream; any thread may call it.
+
+    ``listener`` is told of each one too; None: nobody is.
+    """
 
     def __init__(self) -> None:
+        self.listener: StopwatchListener | None = None
         self._lock = threading.Lock()
         self._durations_ms: defaultdict[str, deque[float]] = defaultdict(
             lambda: deque(maxlen=WINDOW)
@@ -37,6 +49,8 @@ class Stopwatch:
         end_s = time.monotonic() if end_s is None else end_s
         with self._lock:
             self._durations_ms[stage].append(1e3 * (end_s - start_s))
+        if (listener := self.listener) is not None:
+            listener.duration(stage, start_s, end_s)
 
     def event(self, stream: str, now_s: float | None = None) -> None:
         """Something came in or went out on ``stream``."""
@@ -46,6 +60,8 @@ class Stopwatch:
             events = self._events_s[stream]
             events.append(now_s)
             _forget_before(events, now_s - RATE_WINDOW_S)
+        if (listener := self.listener) is not None:
+            listener.event(stream, now_s)
 
     def percentiles(self) -> dict[str, Percentiles]:
         """Per stage that has at least one duration."""
