@@ -34,6 +34,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("train",): Command("training.command", "train a model (needs the extra [train])"),
     ("export",): Command("engine.export.command", "checkpoint -> model directory ([train])"),
     ("build",): Command("tracevlm_ros.cli.build", "model directory -> TensorRT plans"),
+    ("view",): Command("tracevlm_ros.cli.view", "show a bag and its results in Rerun ([view])"),
     ("doctor",): Command("tracevlm_ros.cli.doctor", "check this installation, tell remedies"),
 }
 
