@@ -1,8 +1,7 @@
 """The diagnostics of a driver: two statuses, device and drops, once a second."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
@@ -37,7 +36,7 @@ class DriverReport:
         self._before = Drops()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.reliable(10))
 
-    def every_second(self, state: Any) -> None:
+    def every_second(self, state: Callable[[], DriverState]) -> None:
         """Report ``state()`` from now on, in the node's executor."""
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._node.create_timer(PERIOD_S, lambda: self.report(state()), clock=clock)
