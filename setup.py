@@ -96,6 +96,7 @@ setup(
         "neon": ["pupil-labs-realtime-api>=1.7"],
         "tensorrt": ["tensorrt-rtx>=1.7"],
         "view": ["rerun-sdk>=0.41"],
+        "test": ["pytest>=7", "hypothesis>=6"],  # colcon test takes pytest because of this
         "docs": ["mkdocs>=1.6", "mkdocstrings-python>=2.0"],
     },
     entry_points={"console_scripts": ["tracevlm = tracevlm_ros.cli.main:main"]},
