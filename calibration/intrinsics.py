@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tracevlm_ros.core.errors import ConfigError, InputError
+from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.gaze_mapping import Intrinsics
 from tracevlm_ros.core.settings import require_range
 
@@ -46,8 +46,6 @@ def read_camera_yaml(path: Path) -> Intrinsics:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"camera calibration {path} cannot be read: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
         raise InputError(
             f"{path} is no camera calibration (image_width, image_height, camera_matrix): {error}"
         ) from error

@@ -37,10 +37,10 @@ def picture(
     return np.repeat(canvas[:, :, None], 3, axis=2)
 
 
-def write_video(path: Path, images: Iterable[Image]) -> None:
+def write_video(path: Path, images: Iterable[Image], size_hw: tuple[int, int] = SIZE_HW) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=RATE_HZ)
-        stream.height, stream.width = SIZE_HW
+        stream.height, stream.width = size_hw
         stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
         for index, image in enumerate(images):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
