@@ -35,6 +35,11 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("export",): Command("engine.export.command", "checkpoint -> model directory ([train])"),
     ("build",): Command("tracevlm_ros.cli.build", "model directory -> TensorRT plans"),
     ("view",): Command("tracevlm_ros.cli.view", "show a bag and its results in Rerun ([view])"),
+    ("calibrate", "gaze"): Command("tracevlm_ros.cli.calibrate_gaze", "fit gaze to the image"),
+    ("calibrate", "clock"): Command("tracevlm_ros.cli.calibrate_clock", "offset of gaze's clock"),
+    ("calibrate", "quantize"): Command(
+        "tracevlm_ros.cli.calibrate_quantize", "pick representative frames and traces from bags"
+    ),
     ("doctor",): Command("tracevlm_ros.cli.doctor", "check this installation, tell remedies"),
 }
 
