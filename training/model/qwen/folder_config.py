@@ -29,8 +29,10 @@ def read_qwen_config(folder: Path) -> QwenConfig:
         raise InputError(f"{path} is of model type {kind!r}; this reads {MODEL_TYPE}")
     try:
         return config_of(content)
-    except (KeyError, TypeError, ConfigError) as error:
-        raise InputError(f"{path}: {error} is missing or unfit; fetch the file anew") from error
+    except KeyError as error:
+        raise InputError(f"{path} lacks {error}; fetch the file anew") from error
+    except (TypeError, ConfigError) as error:
+        raise InputError(f"{path} does not fit: {error}") from error
 
 
 def config_of(content: Mapping[str, Any]) -> QwenConfig:
@@ -52,9 +54,9 @@ def config_of(content: Mapping[str, Any]) -> QwenConfig:
 def _language(text: Mapping[str, Any]) -> LanguageConfig:
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     if text.get("use_sliding_window"):
-        raise ConfigError("use_sliding_window is true, which this network does not know; it")
+        raise ConfigError("use_sliding_window is true; only full attention is known")
     if text.get("rms_norm_eps", 1e-6) != 1e-6:
-        raise ConfigError(f"rms_norm_eps {text['rms_norm_eps']} (only 1e-6 is known)")
+        raise ConfigError(f"rms_norm_eps is {text['rms_norm_eps']}; only 1e-6 is known")
     theta = rope.get("rope_theta", text.get("rope_theta", 1e6))
     return LanguageConfig(
         vocab=text["vocab_size"],
@@ -90,12 +92,17 @@ def _vision(vision: Mapping[str, Any]) -> QwenVisionConfig:
 
 
 def _tokens(content: Mapping[str, Any], vocab: int) -> QwenTokens:
-    """Ids that the file states; ours keep their rows, or take the last ones of a small table."""
+    """Ids that the file states; ours keep their rows, or take the last ones of a small table.
+
+    The file names the end of a turn alone; in Qwen's vocabularies its start comes right before.
+    """
     base = QwenTokens()
     shift = 0 if max(base.all_ids()) < vocab else vocab - 1 - max(base.codebook)
+    turn_end = content.get("eos_token_id") or base.turn_end
     return QwenTokens(
         end_of_text=content.get("bos_token_id") or base.end_of_text,
-        turn_end=content.get("eos_token_id") or base.turn_end,
+        turn_start=turn_end - 1,
+        turn_end=turn_end,
         vision_start=content.get("vision_start_token_id", base.vision_start),
         vision_end=content.get("vision_end_token_id", base.vision_end),
         image_pad=content.get("image_token_id", base.image_pad),
