@@ -17,6 +17,7 @@ LIBRARY = "libcuda.so.1"
 _OUT_OF_MEMORY = 2
 _MAJOR, _MINOR = 75, 76
 _NON_BLOCKING = 1
+_POOL_WAITS_FOR_STREAMS, _POOL_KEEPS = 3, 4
 _CAPTURE_THREAD_LOCAL = 1
 _VERSION_FILES = (Path("/sys/module/nvidia/version"), Path("/proc/driver/nvidia/version"))
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
@@ -39,6 +40,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cuGraphLaunch": (c_void_p, c_void_p),
     "cuGraphExecDestroy": (c_void_p,),
     "cuGraphDestroy": (c_void_p,),
+    "cuDeviceGetDefaultMemPool": (POINTER(c_void_p), c_int),
+    "cuMemPoolSetAttribute": (c_void_p, c_int, POINTER(c_ulonglong)),
     "cuMemAllocAsync": (POINTER(c_ulonglong), c_size_t, c_void_p),
     "cuMemFreeAsync": (c_ulonglong, c_void_p),
     "cuMemHostAlloc": (POINTER(c_void_p), c_size_t, c_uint),
@@ -100,6 +103,7 @@ class Cuda:
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
         self._context = context.value
         self.enter()
+        self._tune_pool()
 
     def enter(self) -> None:
         """Make the GPU current in this thread; cheap."""
@@ -173,6 +177,16 @@ class Cuda:
     def close(self) -> None:
         """Give the GPU's context back; nothing may be called after this."""
         self._call("cuDevicePrimaryCtxRelease_v2", self._device)
+
+    def _tune_pool(self) -> None:
+        """Keep freed memory for the next frame, and never make one stream wait for another's.
+
+        By default every wait gives unused memory back to the system, and an allocation on the fast
+        path may wait for the slow path's work to reuse its memory.
+        """
+        pool = self._handle("cuDeviceGetDefaultMemPool", self._device)
+        for attribute, value in ((_POOL_WAITS_FOR_STREAMS, 0), (_POOL_KEEPS, 2**64 - 1)):
+            self._call("cuMemPoolSetAttribute", pool, attribute, ctypes.byref(c_ulonglong(value)))
 
     def _integer(self, function: str, *arguments: object) -> int:
         value = c_int()

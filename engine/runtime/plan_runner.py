@@ -251,7 +251,11 @@ class PlanRunner:
         else:
             context.device_memory = self._scratch
         if profile != context.active_optimization_profile:
-            context.set_optimization_profile_async(profile, self._stream.handle)
+            if not context.set_optimization_profile_async(profile, self._stream.handle):
+                raise BackendError(
+                    f"graph '{self._setup.graph}' refuses profile {profile}: {self._said()}; build "
+                    "the plans again with `tracevlm build --rebuild`"
+                )
             self._cuda.synchronize(self._stream.handle)
         for name, address in self._addresses.items():
             context.set_tensor_address(name, address)

@@ -121,6 +121,7 @@ def open_tensorrt(
     may_build: bool,
     on_progress: OnProgress = ignore_progress,
     settings: BuildSettings | None = None,
+    max_captured: Mapping[str, int] = MAX_CAPTURED,
     find_library: Callable[[], TensorRt] = find_tensorrt,
     find_device: Callable[[], Cuda] = find_cuda,
 ) -> TensorRtBackend:
@@ -144,7 +145,7 @@ def open_tensorrt(
     except BaseException:
         cuda.close()
         raise
-    backend = TensorRtBackend(manifest, library, cuda, builder.plans(on_progress))
+    backend = TensorRtBackend(manifest, library, cuda, builder.plans(on_progress), max_captured)
     image = manifest.graphs["vision"].inputs["image"]
     try:
         backend.run("vision", {"image": np.zeros(shape_of(image, {}), image.dtype)})

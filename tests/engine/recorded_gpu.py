@@ -30,6 +30,7 @@ class RecordedDriver:
     def __init__(self, device_count: int = 1, memory_limit: int | None = None) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.priorities: dict[int, int] = {}
+        self.pool: dict[int, int] = {}
         self.capture_fails = False
         self.memory_limit = memory_limit
         self.device: dict[int, Any] = {}
@@ -133,6 +134,13 @@ class RecordedDriver:
     def do_cuGraphLaunch(self, graph: int, stream: int) -> None:  # noqa: N802
         for work in self.graphs[graph]:
             self.enqueue(stream, work)
+
+    def do_cuDeviceGetDefaultMemPool(self, out: Any, _device: int) -> None:  # noqa: N802
+        out._obj.value = 55
+
+    def do_cuMemPoolSetAttribute(self, pool: int, attribute: int, value: Any) -> None:  # noqa: N802
+        assert pool == 55
+        self.pool[attribute] = value._obj.value
 
     def do_cuMemAllocAsync(self, out: Any, size: int, stream: int) -> int:  # noqa: N802
         assert stream not in self._recording, "an allocation must not be captured"

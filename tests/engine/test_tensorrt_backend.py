@@ -22,16 +22,25 @@ from engine.runtime.cuda_driver import Cuda
 from engine.runtime.manifest import Manifest, read_manifest
 from engine.runtime.model_engine import ModelEngine
 from engine.runtime.ort_backend import OrtBackend
-from engine.runtime.plan_runner import PlanRunner
-from engine.runtime.tensorrt_backend import MAX_CAPTURED, TensorRtBackend
+from engine.runtime.tensorrt_backend import TensorRtBackend
+from tests.engine.recorded_calls import (
+    assert_same,
+    empty_past,
+    image,
+    open_recorded,
+    prompt,
+    recorded_engine,
+    runner,
+    step,
+    traces,
+)
 from tests.engine.recorded_gpu import (
     GREATEST_PRIORITY,
     LEAST_PRIORITY,
     RecordedDriver,
-    RecordedEngine,
     recorded_tensorrt,
 )
-from tests.engine.tiny_model import LIMITS, SIZES, WIDTH
+from tests.engine.tiny_model import LIMITS
 from tracevlm_ros.core.engine import TracePrompt
 from tracevlm_ros.core.errors import BackendError
 
@@ -59,55 +68,6 @@ def reference(manifest: Manifest) -> Iterator[Backend]:
     opened = OrtBackend(manifest, "cpu")
     yield opened
     opened.close()
-
-
-def open_recorded(
-    manifest: Manifest, driver: RecordedDriver, max_captured: Any = MAX_CAPTURED
-) -> TensorRtBackend:
-    plans = [
-        Plan(graph, manifest.graph_paths[graph].read_bytes(), Path(graph), 0.0, "")
-        for graph in GRAPHS
-    ]
-    return TensorRtBackend(manifest, recorded_tensorrt(driver), Cuda(driver), plans, max_captured)
-
-
-def runner(backend: TensorRtBackend, graph: str) -> PlanRunner:
-    return backend._runners[graph]
-
-
-def recorded_engine(backend: TensorRtBackend, graph: str) -> RecordedEngine:
-    found = runner(backend, graph)._engine
-    assert isinstance(found, RecordedEngine)
-    return found
-
-
-def image(seed: int) -> dict[str, Any]:
-    random = np.random.default_rng(seed)
-    return {"image": random.integers(0, 256, (1, SIZES["H"], SIZES["W"], 3), dtype=np.uint8)}
-
-
-def step(past: Any, tokens: int, seed: int) -> dict[str, Any]:
-    random = np.random.default_rng(seed)
-    return {
-        "embeddings": random.standard_normal((1, tokens, WIDTH)).astype(np.float32),
-        "position_ids": np.arange(3 * tokens).reshape(3, 1, tokens),
-        **past,
-    }
-
-
-def empty_past(tokens: int) -> dict[str, Any]:
-    random = np.random.default_rng(tokens)
-    shape = (SIZES["layers"], 1, SIZES["kv_heads"], tokens, SIZES["head_dim"])
-    return {
-        name: random.standard_normal(shape).astype(np.float32)
-        for name in ("past_keys", "past_values")
-    }
-
-
-def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    assert set(found) == set(wanted)
-    for name, array in wanted.items():
-        np.testing.assert_array_equal(found[name], array)
 
 
 def answer(backend: Backend, manifest: Manifest) -> list[Any]:
@@ -144,80 +104,6 @@ def test_the_name_is_that_of_the_library(backend: TensorRtBackend) -> None:
     assert backend.name == "recorded"
 
 
-def test_a_captured_graph_computes_on_new_inputs(
-    backend: TensorRtBackend, reference: Backend, driver: RecordedDriver
-) -> None:
-    for seed in range(4):
-        assert_same(backend.run("vision", image(seed)), reference.run("vision", image(seed)))
-    assert runner(backend, "vision").captured == 1
-    assert driver.names().count("cuGraphLaunch") == 3
-
-
-def test_a_shape_is_captured_when_it_comes_again(
-    backend: TensorRtBackend, reference: Backend, driver: RecordedDriver
-) -> None:
-    for seed, tokens in enumerate((5, 6, 5, 6, 5)):
-        inputs = step(empty_past(tokens), 1, seed)
-        assert_same(backend.run("decode", inputs), reference.run("decode", inputs))
-    assert runner(backend, "decode").captured == 2
-    assert driver.names().count("cuGraphLaunch") == 1
-
-
-def test_prompts_are_never_captured(backend: TensorRtBackend) -> None:
-    for _ in range(3):
-        backend.run("prefill", _prompt(4))
-    assert runner(backend, "prefill").captured == 0
-
-
-def test_the_oldest_captured_shape_goes_first(
-    manifest: Manifest, driver: RecordedDriver, reference: Backend
-) -> None:
-    backend = open_recorded(manifest, driver, {"decode": 2})
-    for seed, tokens in enumerate((5, 5, 6, 6, 5, 7, 7, 6, 5)):
-        inputs = step(empty_past(tokens), 1, seed)
-        assert_same(backend.run("decode", inputs), reference.run("decode", inputs))
-    assert runner(backend, "decode").captured == 2
-    assert len(driver.graphs) == 2
-    backend.close()
-    assert not driver.graphs
-
-
-def test_each_captured_shape_has_a_context_of_its_own(backend: TensorRtBackend) -> None:
-    for tokens in (5, 5, 6, 6, 7):
-        backend.run("decode", step(empty_past(tokens), 1, 0))
-    contexts = recorded_engine(backend, "decode").contexts
-    lengths = [list(context.shapes["past_keys"])[3] for context in contexts]
-    assert lengths == [7, 5, 6]
-    assert len({context.scratch for context in contexts}) == 1
-    assert len({tuple(sorted(context.addresses.items())) for context in contexts}) == 1
-
-
-def test_a_pass_of_several_tokens_takes_its_own_profile(
-    backend: TensorRtBackend, reference: Backend
-) -> None:
-    for tokens in (1, 7, 1):
-        inputs = step(empty_past(3), tokens, tokens)
-        assert_same(backend.run("decode", inputs), reference.run("decode", inputs))
-    profiles = {
-        context.shapes["embeddings"][1]: context.active_optimization_profile
-        for context in recorded_engine(backend, "decode").contexts
-    }
-    assert profiles == {1: 0, 7: 1}
-
-
-def test_a_library_that_cannot_capture_runs_on_and_says_so(
-    manifest: Manifest, driver: RecordedDriver, reference: Backend
-) -> None:
-    driver.capture_fails = True
-    backend = open_recorded(manifest, driver)
-    assert not backend.problems
-    for seed in range(3):
-        assert_same(backend.run("vision", image(seed)), reference.run("vision", image(seed)))
-    assert "'vision' runs without CUDA graphs: cuStreamEndCapture failed" in backend.problems[0]
-    assert driver.names().count("cuStreamBeginCapture_v2") == 1
-    backend.close()
-
-
 def test_the_fast_path_has_the_highest_priority(
     backend: TensorRtBackend, driver: RecordedDriver
 ) -> None:
@@ -229,7 +115,7 @@ def test_the_fast_path_has_the_highest_priority(
 def test_what_stays_on_the_gpu_is_not_waited_for(
     backend: TensorRtBackend, driver: RecordedDriver
 ) -> None:
-    inputs = _traces(backend, 1)
+    inputs = traces(backend, 1)
     del inputs["tokens"]
     before = len(driver.calls)
     made = backend.run("vision", image(0), resident=("tokens", "deep", "shallow"))
@@ -238,17 +124,6 @@ def test_what_stays_on_the_gpu_is_not_waited_for(
     assert "cuStreamSynchronize" not in driver.names()[before:]
     backend.run("tvp", inputs)
     assert driver.names()[-1] == "cuStreamSynchronize"
-
-
-def _traces(backend: Backend, count: int) -> dict[str, Any]:
-    slots = SIZES["K"]
-    return {
-        "tokens": backend.run("vision", image(1))["tokens"],
-        "points": np.full((count, slots, 2), 0.5, np.float32),
-        "dt_s": np.zeros((count, slots), np.float32),
-        "pen_up": np.zeros((count, slots), np.float32),
-        "valid": np.ones((count, slots), np.float32),
-    }
 
 
 def test_calls_in_a_row_do_not_write_over_inputs_still_in_use(
@@ -284,22 +159,14 @@ def test_a_tensor_written_on_the_other_stream_is_waited_for(
     backend: TensorRtBackend, reference: Backend
 ) -> None:
     """Made by the fast path's order of work, read by the slow path's, freed at once."""
-    ready = backend.run("prefill", _prompt(4), resident=("keys", "values"))
+    ready = backend.run("prefill", prompt(4), resident=("keys", "values"))
     past = {"past_keys": ready["keys"], "past_values": ready["values"]}
-    cached = reference.run("prefill", _prompt(4))
+    cached = reference.run("prefill", prompt(4))
     runner(backend, "decode")._stream = runner(backend, "vision")._stream
     found = backend.run("decode", step(past, 1, 0))
     del past, ready
     wanted = {"past_keys": cached["keys"], "past_values": cached["values"]}
     assert_same(found, reference.run("decode", step(wanted, 1, 0)))
-
-
-def _prompt(tokens: int) -> dict[str, Any]:
-    random = np.random.default_rng(tokens)
-    return {
-        "embeddings": random.standard_normal((1, tokens, WIDTH)).astype(np.float32),
-        "position_ids": np.arange(3 * tokens).reshape(3, 1, tokens),
-    }
 
 
 def test_memory_of_dropped_tensors_is_used_again(backend: TensorRtBackend) -> None:
@@ -312,29 +179,6 @@ def test_memory_of_dropped_tensors_is_used_again(backend: TensorRtBackend) -> No
         counts.append(arena.live)
     assert counts[2:] == [counts[2]] * 4
     assert kept
-
-
-def test_a_tensor_dropped_while_its_stream_is_captured_is_freed_later(
-    backend: TensorRtBackend, driver: RecordedDriver, reference: Backend
-) -> None:
-    """Another thread may drop it at any moment; the recorded GPU fails on a captured free."""
-    held = [backend.run("prefill", _prompt(3), resident=("keys", "values"))]
-    inputs = step(empty_past(5), 1, 0)
-    backend.run("decode", inputs)
-    engine = recorded_engine(backend, "decode")
-    begin = type(driver).do_cuStreamBeginCapture_v2
-
-    def drop_inside(self: RecordedDriver, stream: int, mode: int) -> None:
-        begin(self, stream, mode)
-        held.clear()
-        gc.collect()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(driver), "do_cuStreamBeginCapture_v2", drop_inside)
-        backend.run("decode", inputs)
-    assert not held
-    assert_same(backend.run("decode", inputs), reference.run("decode", inputs))
-    assert len(engine.contexts) == 2
 
 
 def test_closing_frees_everything_and_tensors_may_die_later(
@@ -383,7 +227,7 @@ def test_a_cache_beyond_the_limit_names_limit_and_remedy(backend: TensorRtBacken
 
 def test_more_traces_than_the_model_takes_are_refused(backend: TensorRtBackend) -> None:
     with pytest.raises(BackendError, match=r"'T': 4.*1\.\.3"):
-        backend.run("tvp", _traces(backend, 4))
+        backend.run("tvp", traces(backend, 4))
 
 
 @pytest.mark.parametrize(
@@ -412,7 +256,7 @@ def test_a_tensor_of_another_back_end_is_refused(
     backend: TensorRtBackend, reference: Backend
 ) -> None:
     foreign = reference.run("vision", image(0), resident=("tokens",))["tokens"]
-    inputs = {**_traces(backend, 1), "tokens": foreign}
+    inputs = {**traces(backend, 1), "tokens": foreign}
     with pytest.raises(BackendError, match="'tokens' of graph 'tvp' is a OrtResident of another"):
         backend.run("tvp", inputs)
 
@@ -434,12 +278,12 @@ def test_a_gpu_out_of_memory_is_told_and_the_other_path_goes_on(
     used = sum(len(block) for block in driver.device.values())
     driver.memory_limit = used + 100
     with pytest.raises(BackendError, match="the GPU is out of memory in cuMemAllocAsync; close"):
-        backend.run("prefill", _prompt(20), resident=("keys", "values"))
+        backend.run("prefill", prompt(20), resident=("keys", "values"))
     assert_same(backend.run("vision", image(1)), reference.run("vision", image(1)))
     driver.memory_limit = None
-    found = backend.run("prefill", _prompt(20), resident=("keys", "values"))
+    found = backend.run("prefill", prompt(20), resident=("keys", "values"))
     np.testing.assert_array_equal(
-        found["keys"].numpy(), reference.run("prefill", _prompt(20))["keys"]
+        found["keys"].numpy(), reference.run("prefill", prompt(20))["keys"]
     )
 
 

@@ -57,6 +57,12 @@ def test_urgent_streams_get_the_greatest_priority() -> None:
     assert driver.priorities == {urgent: GREATEST_PRIORITY, other: LEAST_PRIORITY}
 
 
+def test_memory_is_kept_and_reused_without_waiting_for_the_other_stream() -> None:
+    driver = RecordedDriver()
+    Cuda(driver)
+    assert driver.pool == {3: 0, 4: 2**64 - 1}
+
+
 def test_copies_keep_the_order_of_their_stream() -> None:
     driver = RecordedDriver()
     cuda = Cuda(driver)

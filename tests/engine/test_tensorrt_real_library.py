@@ -9,6 +9,7 @@ pytest.importorskip("onnx", reason="the tiny model is built with the package `on
 
 from engine.contract import GRAPHS
 from engine.runtime.building import NO_GPU, PlanBuilder
+from engine.runtime.loading import model_directory
 from engine.runtime.manifest import read_manifest
 from engine.runtime.plan_builder import BuildCancelled
 from engine.runtime.plan_cache import ENVIRONMENT, PlanCache
@@ -16,7 +17,7 @@ from engine.runtime.plan_progress import BuildProgress
 from engine.runtime.tensorrt_library import TensorRt, find_tensorrt
 from tests.engine.tiny_model import manifest, seal, write_tiny_model
 from tracevlm_ros.cli.main import main
-from tracevlm_ros.core.errors import BackendError, EngineMismatch
+from tracevlm_ros.core.errors import BackendError, EngineError, EngineMismatch
 
 
 @pytest.fixture
@@ -50,6 +51,19 @@ def test_the_real_library_compiles_every_graph_of_the_tiny_model(
     assert all(plan["bytes"] > 1000 and Path(plan["path"]).exists() for plan in document["plans"])
     assert main(["build", str(tiny_directory)]) == 0
     assert capsys.readouterr().out.count("from the cache") == len(GRAPHS)
+
+
+@pytest.mark.slow
+def test_the_real_library_compiles_every_graph_of_the_packaged_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real_library()
+    try:
+        model_directory("nano")
+    except EngineError as error:
+        pytest.skip(str(error))
+    assert main(["build", "nano", "--cache", str(tmp_path / "plans")]) == 0
+    assert capsys.readouterr().out.count("built in") == len(GRAPHS)
 
 
 def test_the_real_library_tells_progress_and_can_be_cancelled(

@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Take every GPU figure of this project on a machine with an NVIDIA GPU, in one go.
+#
+#   benchmarks/gpu_run.sh [--out DIR] [--site DIR] [--parts DIR] [--rounds N] [--rehearse] [MODEL ...]
+#
+# MODEL     model directories; none: the packaged nano model, else nano with random weights, which is
+#           exported first and needs torch (speed does not depend on the weights)
+# --out     results folder (benchmarks/results/<GPU>-<date>)
+# --site    a folder of Python packages to use besides the installed ones (repeatable)
+# --parts   a folder with an archive of such packages cut in parts, NAME.tar.xz.00, .01, ...: it is
+#           unpacked first, for a machine that reaches no package index. One that holds tensorrt_rtx:
+#           unzip the wheels tensorrt-rtx-cu13-libs and tensorrt-rtx-cu13-bindings of its Python into
+#           SITE, write "from tensorrt_rtx_bindings import *" and
+#           "from tensorrt_rtx_bindings import __version__" to SITE/tensorrt_rtx/__init__.py, then
+#           tar -C SITE -cJf - . | split -b 60M -d - rtx.tar.xz.
+# --rounds  timed calls and frames per figure (200)
+# --rehearse  go through all steps on a machine without a GPU, for the script's own sake
+#
+# A step that fails is named and the next one runs; exit status 1 at the end if any failed. Every
+# step leaves NAME.json or NAME.txt and NAME.log.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-python3} out="" rounds=200 rehearse=0 sites="" parts="" nano="" models=()
+step_limit=${STEP_LIMIT_S:-1800}
+
+usage() { sed -n '2,/^set -uo/p' "$0" | sed '$d; s/^# \{0,1\}//'; }
+die() { echo "gpu_run.sh: $*" >&2; exit 2; }
+while [ $# -gt 0 ]; do
+  case $1 in
+    --out | --site | --parts | --rounds)
+      [ $# -ge 2 ] || die "$1 needs a value"
+      case $1 in
+        --out) out=$2 ;;
+        --site) sites="$sites:$(cd "$2" && pwd)" || die "no folder $2" ;;
+        --parts) parts=$(cd "$2" && pwd) || die "no folder $2" ;;
+        --rounds) rounds=$2 ;;
+      esac
+      shift 2 ;;
+    --rehearse) rehearse=1; shift ;;
+    -h | --help) usage; exit 0 ;;
+    -*) die "unknown option $1 (--help tells)" ;;
+    *) models+=("$(cd "$1" && pwd)") || die "no model directory $1"; shift ;;
+  esac
+done
+
+if nvidia-smi -L >/dev/null 2>&1; then
+  gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr -c 'A-Za-z0-9\n' '-')
+elif [ $rehearse = 1 ]; then gpu=rehearsal
+else die "nvidia-smi finds no GPU; run this on a machine with one (--rehearse goes without)"; fi
+out=${out:-$root/benchmarks/results/$gpu-$(date +%Y-%m-%d)}
+mkdir -p "$out" && out=$(cd "$out" && pwd) || die "cannot make $out"
+scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
+export PYTHONPATH=$root$sites${PYTHONPATH:+:$PYTHONPATH} TRACEVLM_PLAN_CACHE=$scratch/plans
+
+if [ -n "$parts" ]; then
+  mkdir -p "$scratch/site"
+  for first in "$parts"/*.tar.xz.00; do
+    [ -e "$first" ] || die "$parts holds no NAME.tar.xz.00"
+    cat "${first%00}"[0-9][0-9] | "$python" -c "import sys, tarfile
+tarfile.open(fileobj=sys.stdin.buffer, mode='r|xz').extractall('$scratch/site', filter='data')" ||
+      die "$first and its parts cannot be unpacked"
+  done
+  export PYTHONPATH=$PYTHONPATH:$scratch/site
+fi
+
+failed=()
+step() { # step NAME.EXTENSION COMMAND...: output to NAME.EXTENSION, messages to NAME.log
+  local file=$1 name=${1%.*} start=$SECONDS; shift
+  printf '%-44s ' "$name"
+  timeout "$step_limit" "$@" >"$out/$file" 2>"$out/$name.log"
+  case $? in
+    0) echo "ok, $((SECONDS - start)) s"; return ;;
+    124) echo "FAILED: not done after $step_limit s (STEP_LIMIT_S sets the limit)" ;;
+    *) echo "FAILED: $(tail -1 "$out/$name.log")" ;;
+  esac
+  failed+=("$name")
+}
+export python
+
+environment() {
+  date -u; uname -srm; nproc; "$python" --version
+  git -C "$root" rev-parse HEAD 2>/dev/null
+  nvidia-smi 2>/dev/null; nvidia-smi -q -d CLOCK,POWER,MEMORY 2>/dev/null
+  "$python" -m pip list 2>/dev/null | grep -i -E '^(numpy|onnx|tensorrt|torch|transformers|cuda|nvidia)'
+  return 0
+}
+export -f environment; export root
+step environment.txt bash -c environment
+
+if [ ${#models[@]} = 0 ]; then
+  nano=$root/tracevlm_ros/resources/models/nano
+  if [ ! -e "$nano/manifest.json" ]; then
+    nano=$scratch/nano-random
+    step export-nano-random.txt "$python" -c "from pathlib import Path
+from engine.export.model_directory import write_model_directory
+from training.model.config import nano
+from training.model.tracevlm import TraceVLM
+from training.tokenizer import load_tokenizer
+write_model_directory(TraceVLM(nano()), load_tokenizer(), Path('$nano'), 'nano-random', {'weights': 'random'})"
+  fi
+  models=("$nano")
+fi
+
+backends=(tensorrt onnxruntime-cpu)
+[ $rehearse = 1 ] && backends=(onnxruntime-cpu)
+if "$python" -c "from engine.runtime.ort_backend import cuda_problem as p; raise SystemExit(p() is not None)" 2>/dev/null
+then backends+=(onnxruntime-cuda); else echo "onnxruntime-cuda: left out, this onnxruntime has no CUDA provider"; fi
+
+for model in "${models[@]}"; do
+  id=$(basename "$model")
+  step "$id-build.json" "$python" -m tracevlm_ros.cli.main build "$model" --json
+  step "$id-build-again.json" "$python" -m tracevlm_ros.cli.main build "$model" --json
+  step "$id-doctor.txt" "$python" -m tracevlm_ros.cli.main doctor --no-ros --model "$model"
+  for backend in "${backends[@]}"; do
+    step "$id-graphs-$backend.json" "$python" "$root/benchmarks/gpu_figures.py" \
+      --model "$model" --backend "$backend" --rounds "$rounds" --json
+    for traces in 1 4; do
+      step "$id-engine-$backend-$traces-traces.json" "$python" -m tracevlm_ros.cli.main bench engine \
+        --model "$model" --backend "$backend" --traces $traces --frames "$rounds" --json
+    done
+  done
+done
+if "$python" -c "import torch" 2>/dev/null
+then step nano-vs-eager.json "$python" "$root/benchmarks/engine_vs_eager.py" --json ${nano:+--model "$nano"}
+else echo "nano-vs-eager: left out, no torch here"; fi
+
+echo "results: $out"
+[ ${#failed[@]} = 0 ] || { echo "failed: ${failed[*]}" >&2; exit 1; }
