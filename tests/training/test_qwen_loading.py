@@ -151,7 +151,7 @@ def test_a_missing_shard_is_named(tmp_path: Path, saved: tuple[Any, Path]) -> No
 
 def test_a_truncated_shard_is_named(tmp_path: Path, saved: tuple[Any, Path]) -> None:
     folder = _copy(saved[1], tmp_path)
-    cut = sorted(folder.glob("*.safetensors"))[0]
+    cut = min(folder.glob("*.safetensors"))
     cut.write_bytes(cut.read_bytes()[:-64])
     with pytest.raises(InputError, match=f"{cut.name} cannot be read"):
         load_qwen(folder)
