@@ -130,7 +130,7 @@ def _evaluate(arguments: argparse.Namespace) -> list[RecordingResult]:
 
 
 def _config(arguments: argparse.Namespace) -> EvaluationConfig:
-    pipeline = _pipeline_config(arguments.config)
+    pipeline = pipeline_config(arguments.config)
     if arguments.gaze_offset_ms is not None:
         pipeline = replace(pipeline, gaze_offset_ms=arguments.gaze_offset_ms)
     mapping = arguments.gaze_calibration
@@ -148,7 +148,7 @@ def _config(arguments: argparse.Namespace) -> EvaluationConfig:
     )
 
 
-def _pipeline_config(path: Path | None) -> PipelineConfig:
+def pipeline_config(path: Path | None) -> PipelineConfig:
     if path is None:
         return PipelineConfig()
     try:

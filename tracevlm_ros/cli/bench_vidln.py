@@ -1,0 +1,55 @@
+"""Video Localized Narratives: real traces and words; captions beside trivial speakers."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tracevlm_ros.cli.bench_report import (
+    about_run,
+    add_common_arguments,
+    counter,
+    give,
+    opened,
+    subset,
+)
+from tracevlm_ros.evaluation.adapters.narratives import read_drawn_pictures
+from tracevlm_ros.evaluation.benchmarks.vidln import benchmark_vidln
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_common_arguments(parser, "vidln_dev")
+    parser.add_argument("--narratives", type=Path,
+                        help="JSON lines, default DATA/ln_keyframes.jsonl")  # fmt: skip
+    parser.add_argument("--images", type=Path, help="folder of pictures, default DATA/frames")
+    parser.add_argument("--words", action="store_true",
+                        help="let the reference's word times weigh the trace (paper mode)")  # fmt: skip
+    parser.add_argument("--limit", type=int, help="only so many narratives, spread evenly")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    narratives = arguments.narratives or arguments.data / "ln_keyframes.jsonl"
+    images = arguments.images or arguments.data / "frames"
+    items = subset(read_drawn_pictures(narratives, images), arguments.limit)
+    started_s, show = time.perf_counter(), counter(len(items))
+    with opened(arguments) as (engine, config):
+        found = benchmark_vidln(items, engine, config, words=arguments.words, progress=show)
+        result = {**about_run(engine, started_s), **found}
+    return give(arguments, result, _lines(result))
+
+
+def _lines(result: dict[str, Any]) -> Iterator[str]:
+    yield f"{result['model']} on {result['backend']}, {result['narratives']} narratives"
+    yield f"{'speaker':<28} {'BLEU-1':>7} {'BLEU-4':>7} {'ROUGE-L':>8} {'CIDEr-D':>8}"
+    for name, row in result["captions"].items():
+        yield (
+            f"{name:<28} {row['bleu_1']:>7.3f} {row['bleu_4']:>7.3f} {row['rouge_l']:>8.3f} "
+            f"{row['cider_d']:>8.3f}"
+        )
+    traces = result["trace_prediction"]
+    yield f"trace prediction: {traces['reason']}"
+    for key in ("lbm_k0", "lbm_k1"):
+        if key in traces:
+            each = ", ".join(f"{name} {value:.3f}" for name, value in traces[key].items())
+            yield f"{key}: {each}"

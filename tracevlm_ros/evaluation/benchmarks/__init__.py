@@ -1,0 +1,1 @@
+"""One benchmark a module, each with its peers in the same run."""

@@ -1,0 +1,1 @@
+"""What needs no training: the answers that a learned mask must beat."""
