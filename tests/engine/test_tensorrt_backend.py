@@ -158,15 +158,21 @@ def test_outputs_belong_to_the_caller(backend: TensorRtBackend) -> None:
 def test_a_tensor_written_on_the_other_stream_is_waited_for(
     backend: TensorRtBackend, reference: Backend
 ) -> None:
-    """Made by the fast path's order of work, read by the slow path's, freed at once."""
-    ready = backend.run("prefill", prompt(4), resident=("keys", "values"))
-    past = {"past_keys": ready["keys"], "past_values": ready["values"]}
-    cached = reference.run("prefill", prompt(4))
+    """Read by another stream while nothing has waited for its own, then dropped at once."""
+    everything = tuple(GRAPHS["prefill"].outputs)
     runner(backend, "decode")._stream = runner(backend, "vision")._stream
-    found = backend.run("decode", step(past, 1, 0))
+    ready = backend.run("prefill", prompt(4), resident=everything)
+    past = {"past_keys": ready["keys"], "past_values": ready["values"]}
+    found = backend.run("decode", step(past, 1, 0), resident=everything)
     del past, ready
+    gc.collect()
+    backend.run("prefill", prompt(5), resident=everything)["logits"].numpy()
+    cached = reference.run("prefill", prompt(4))
     wanted = {"past_keys": cached["keys"], "past_values": cached["values"]}
-    assert_same(found, reference.run("decode", step(wanted, 1, 0)))
+    assert_same(
+        {name: tensor.numpy() for name, tensor in found.items()},
+        reference.run("decode", step(wanted, 1, 0)),
+    )
 
 
 def test_memory_of_dropped_tensors_is_used_again(backend: TensorRtBackend) -> None:
