@@ -10,6 +10,8 @@ from tracevlm_ros.core.types import FloatArray
 
 _ROUNDS = 20
 _STEPS = 30
+_SETTLED = 1e-3
+"""Weights (0..1) that change by less no longer move a fit by anything that matters to gaze."""
 
 
 def targets_needed(model: str) -> int:
@@ -32,7 +34,7 @@ def fit(
         new = np.square(np.maximum(0.0, 1.0 - np.square(residual / scale)))
         if np.count_nonzero(new > 1e-3) < targets_needed(model):
             break
-        if np.allclose(new, weight, atol=1e-6):
+        if np.allclose(new, weight, atol=_SETTLED):
             break
         weight = new
         mapping = _weighted_fit(model, gaze, target, weight, intrinsics)
@@ -86,12 +88,11 @@ def _gauss_newton(
             normal + damping * np.diag(np.diag(normal) + 1e-12), -jacobian.T @ residual
         )
         trial = (predict(values + move) - target).ravel() * root_weight
-        if trial @ trial < residual @ residual:
+        gain = residual @ residual - trial @ trial
+        if gain > 0:
             values, residual, damping = values + move, trial, damping / 10
-            if np.linalg.norm(move) < 1e-12:
-                break
         else:
             damping *= 10
-            if damping > 1e8:
-                break
+        if gain <= 1e-12 * (residual @ residual) and (gain > 0 or damping > 1.0):
+            break
     return values
