@@ -33,8 +33,13 @@ GOALS = {"j_mean": 0.616, "j_above_peers": 0.10, "frames_per_s": 25.0}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser, "davis_dev")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--peer-every", type=int, default=5, metavar="N",
-                        help="GrabCut and hull on every Nth frame, default %(default)s")  # fmt: skip
+    parser.add_argument(
+        "--peer-every",
+        type=int,
+        default=5,
+        metavar="N",
+        help="GrabCut and hull on every Nth frame, default %(default)s",
+    )
     parser.add_argument("--limit", type=int, help="only so many clips, spread evenly")
 
 

@@ -27,8 +27,12 @@ def add_common_arguments(parser: argparse.ArgumentParser, folder: str | None = N
     parser.add_argument("--model", default="nano", help="nano, fake or a model directory")
     parser.add_argument("--config", type=Path, help="settings of the pipeline (YAML)")
     if folder is not None:
-        parser.add_argument("--data", type=Path, default=DATA / folder,
-                            help="default: %(default)s (TRACEVLM_DATA names the parent)")  # fmt: skip
+        parser.add_argument(
+            "--data",
+            type=Path,
+            default=DATA / folder,
+            help="default: %(default)s (TRACEVLM_DATA names the parent)",
+        )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, help="write that object into this file as well")
 

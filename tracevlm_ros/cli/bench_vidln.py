@@ -20,11 +20,15 @@ from tracevlm_ros.evaluation.benchmarks.vidln import benchmark_vidln
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser, "vidln_dev")
-    parser.add_argument("--narratives", type=Path,
-                        help="JSON lines, default DATA/ln_keyframes.jsonl")  # fmt: skip
+    parser.add_argument(
+        "--narratives", type=Path, help="JSON lines, default DATA/ln_keyframes.jsonl"
+    )
     parser.add_argument("--images", type=Path, help="folder of pictures, default DATA/frames")
-    parser.add_argument("--words", action="store_true",
-                        help="let the reference's word times weigh the trace (paper mode)")  # fmt: skip
+    parser.add_argument(
+        "--words",
+        action="store_true",
+        help="let the reference's word times weigh the trace (paper mode)",
+    )
     parser.add_argument("--limit", type=int, help="only so many narratives, spread evenly")
 
 

@@ -2,12 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.types import BoolArray, FloatArray, Frame, GazeSample, Image, PenState
+from tracevlm_ros.evaluation.adapters.pictures import read_rgb
 from tracevlm_ros.evaluation.ground_truth import GroundTruth, Labels
 from tracevlm_ros.evaluation.recording import Sample
 
@@ -47,6 +50,11 @@ def pen_samples(stroke_xyt: FloatArray, start_ns: int = START_NS) -> list[GazeSa
     return [*drawn, drawn[-1]._replace(stamp_ns=drawn[-1].stamp_ns + 1_000_000, pen=PenState.UP)]
 
 
+def play_still(image: Path, pen: Sequence[GazeSample]) -> Iterator[Sample]:
+    """``drawn_on_still`` of a picture that is read when it is played."""
+    yield from drawn_on_still(read_rgb(image), pen)
+
+
 def drawn_on_still(image_rgb: Image, pen: Sequence[GazeSample]) -> Iterator[Sample]:
     """The picture stands while ``pen`` passes: shown before it, when it has closed, and once more.
 
@@ -82,6 +90,6 @@ def clip_stamp_ns(stroke_xyt: FloatArray, index: int, rate_hz: float) -> int:
 
 def mask_png(mask: BoolArray | Labels) -> bytes:
     """A label image as GroundTruth holds it; True becomes OBJECT."""
-    done, png = cv2.imencode(".png", mask.astype("uint16"))
+    done, png = cv2.imencode(".png", mask.astype(np.uint16))
     assert done, "a label image of 16 bits always encodes"
     return png.tobytes()

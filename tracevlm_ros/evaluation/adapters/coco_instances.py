@@ -6,6 +6,7 @@ id -> [[x, y, t], ...], pixels and seconds.
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +18,11 @@ from tracevlm_ros.evaluation.adapters.case import (
     CLOSE_NS,
     OBJECT,
     Case,
-    drawn_on_still,
     mask_png,
     pen_samples,
+    play_still,
 )
-from tracevlm_ros.evaluation.adapters.pictures import decode_rle, fill_polygons, read_rgb
+from tracevlm_ros.evaluation.adapters.pictures import decode_rle, fill_polygons
 from tracevlm_ros.evaluation.ground_truth import GroundTruth, Visit
 
 
@@ -85,7 +86,7 @@ def instance_cases(folder: Path) -> Iterator[Case]:
         pen = pen_samples(item.stroke_xyt)
         yield Case(
             f"{item.image.stem}_{item.name}",
-            lambda item=item, pen=pen: drawn_on_still(read_rgb(item.image), pen),
+            partial(play_still, item.image, pen),
             still_truth(pen, item.mask(), (item.category,)),
         )
 

@@ -6,6 +6,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from tracevlm_ros.core.types import FloatArray
 from tracevlm_ros.evaluation.adapters.case import Case, clip_stamp_ns, mask_png, stroke_then_clip
 from tracevlm_ros.evaluation.adapters.pictures import read_mask, read_rgb
 from tracevlm_ros.evaluation.ground_truth import GroundTruth
+from tracevlm_ros.evaluation.recording import Sample
 
 RATE_HZ = 24.0
 
@@ -52,11 +54,13 @@ def davis_cases(folder: Path) -> Iterator[Case]:
         pngs = {stamps[i]: mask_png(read_mask(clip.masks[i])) for i in inner}
         yield Case(
             clip.name,
-            lambda clip=clip: stroke_then_clip(
-                map(read_rgb, clip.frames), clip.stroke_xyt, RATE_HZ
-            ),
+            partial(_play, clip),
             GroundTruth((), pngs),
         )
+
+
+def _play(clip: DavisClip) -> Iterator[Sample]:
+    return stroke_then_clip(map(read_rgb, clip.frames), clip.stroke_xyt, RATE_HZ)
 
 
 def _clip(folder: Path, name: str, stroke_xyt: FloatArray) -> DavisClip:

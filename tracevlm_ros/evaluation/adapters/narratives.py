@@ -5,6 +5,7 @@ on that keyframe and the whole caption as reference.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import FloatArray, GazeSample, Word
-from tracevlm_ros.evaluation.adapters.case import START_NS, Case, drawn_on_still
+from tracevlm_ros.evaluation.adapters.case import START_NS, Case, play_still
 from tracevlm_ros.evaluation.adapters.coco_instances import still_truth
 from tracevlm_ros.evaluation.adapters.pictures import read_rgb
 from tracevlm_ros.ingest.localized_narratives import Narrative, pointer_samples, read_narratives
@@ -49,7 +50,7 @@ def narrative_cases(narratives: Path, images: Path) -> Iterator[Case]:
         pen = timed_pen(item.narrative, (size_hw[0], size_hw[1]))
         yield Case(
             item.name,
-            lambda item=item, pen=pen: drawn_on_still(read_rgb(item.image), pen),
+            partial(play_still, item.image, pen),
             still_truth(pen, None, (item.narrative.caption,)),
         )
 

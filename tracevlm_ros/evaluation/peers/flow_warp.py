@@ -11,7 +11,7 @@ class FlowWarp:
     """Chained warp of the first mask; the errors of all frames add up, nothing is corrected."""
 
     def __init__(self, first_rgb: Image, mask: BoolArray) -> None:
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._before = cv2.cvtColor(first_rgb, cv2.COLOR_RGB2GRAY)
         self._share: NDArray[np.float32] = mask.astype(np.float32)
 

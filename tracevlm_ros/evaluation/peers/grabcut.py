@@ -26,24 +26,23 @@ def grabcut_mask(
     long_side = max(height, width)
     seeds = np.zeros((height, width), dtype=np.uint8)
     brush = max(1, round(_BRUSH * long_side))
-    seen = np.isfinite(points_px).all(axis=1)
-    pixels = np.rint(np.nan_to_num(points_px)).astype(np.int32)
+    seen: BoolArray = np.isfinite(points_px).all(axis=1)
+    pixels = np.rint(np.clip(np.nan_to_num(points_px), -1e6, 1e6)).astype(np.int32)
     lifted = np.zeros(len(pixels), dtype=bool) if pen_up is None else pen_up
     for index in np.flatnonzero(seen):
         tied = index > 0 and seen[index - 1] and not lifted[index]
-        before = pixels[index - 1] if tied else pixels[index]
-        cv2.line(seeds, before.tolist(), pixels[index].tolist(), 1, 2 * brush)
+        (x0, y0), (x1, y1) = pixels[index - 1 if tied else index], pixels[index]
+        cv2.line(seeds, (int(x0), int(y0)), (int(x1), int(y1)), (1,), 2 * brush)
     if not seeds.any():
         return np.zeros((height, width), dtype=bool)
     labels = _prior(seeds)
     if not (labels == cv2.GC_BGD).any():
         return seeds > 0
+    image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
     models = np.zeros((2, 1, 65))
     cv2.setRNGSeed(0)
-    cv2.grabCut(
-        cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), labels, None, models[0], models[1],
-        _ITERATIONS, cv2.GC_INIT_WITH_MASK,
-    )  # fmt: skip
+    box = (0, 0, 0, 0)
+    cv2.grabCut(image_bgr, labels, box, models[0], models[1], _ITERATIONS, cv2.GC_INIT_WITH_MASK)
     found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     return pieces_with(found, seeds > 0)
 
