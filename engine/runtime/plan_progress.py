@@ -1,5 +1,6 @@
 """How far a build is: TensorRT's nested phases as one fraction that never falls."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -66,7 +67,8 @@ def make_monitor(
 ) -> Any:
     """A TensorRT progress monitor; None where this release has none (older than 8.6).
 
-    ``report`` gets the phase and the fraction. An exception in it, or ``cancelled()``, ends the
+    ``report`` gets the phase and the fraction, from any of the library's threads but from one at a
+    time. An exception in it, or ``cancelled()``, ends the
     build; the exception is kept in ``problem``, since none may cross the library's C++ code.
     """
     if not hasattr(module, "IProgressMonitor"):
@@ -77,17 +79,21 @@ def make_monitor(
             module.IProgressMonitor.__init__(self)
             self.problem: BaseException | None = None
             self._tree = PhaseTree()
+            self._lock = threading.Lock()
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._tree.start(phase_name, parent_phase, num_steps)
-            self._report(phase_name)
+            with self._lock:
+                self._tree.start(phase_name, parent_phase, num_steps)
+                self._report(phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            self._tree.step(phase_name, step)
-            return self._report(phase_name)
+            with self._lock:
+                self._tree.step(phase_name, step)
+                return self._report(phase_name)
 
         def phase_finish(self, phase_name: str) -> None:
-            self._tree.finish(phase_name)
+            with self._lock:
+                self._tree.finish(phase_name)
 
         def _report(self, phase_name: str) -> bool:
             try:

@@ -17,6 +17,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from engine.runtime import load_engine
+from engine.runtime.plan_progress import BuildProgress
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
@@ -104,7 +105,9 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
         self._report()
         try:
             config = pipeline_config(self.parameters.values())
-            self._engine = load_engine(self.parameters["model"], self.parameters["backend"])
+            self._engine = load_engine(
+                self.parameters["model"], self.parameters["backend"], self._show_build
+            )
             self._engine_state = "warming up"
             self._report()
             warm_up(config, self._engine)
@@ -177,6 +180,16 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
     def drops(self) -> Drops:
         """All drops so far, by reason."""
         return Drops() if self._session is None else self._session.drops()
+
+    def _show_build(self, progress: BuildProgress) -> None:
+        """Say each tenth of a graph that is compiled: it can take minutes."""
+        state = (
+            f"building {progress.graph} ({progress.number} of {progress.total}), "
+            f"{int(progress.fraction * 10) * 10}%"
+        )
+        if state != self._engine_state:
+            self._engine_state = state
+            self._report()
 
     def _report(self) -> None:
         mismatches, new = self.watch.check()
