@@ -73,14 +73,14 @@ class QwenVision(nn.Module):
         for index, block in enumerate(self.blocks):
             layout = frames if index in config.full_attention_blocks else windows
             if layout is not here:
-                x = x[_moves(here, layout).to(x.device)]
-                tables = [turn[layout.order.to(x.device)] for turn in turns]
+                x = _taken(x, _moves(here, layout))
+                tables = [_taken(turn, layout.order) for turn in turns]
                 here = layout
             x = _attend_in_chunks(block, x, tables[0], tables[1], layout)
             if index == config.shallow_block:
-                early = x[layout.inverse.to(x.device)]
+                early = _taken(x, layout.inverse)
         assert here is not None
-        deep = x[here.inverse.to(x.device)]
+        deep = _taken(x, here.inverse)
         return QwenFeatures(self.merger.merge_blocks(deep), deep, early, embedded)
 
     def _check(self, patches: Tensor, grids: tuple[Grid, ...]) -> None:
@@ -101,6 +101,11 @@ class QwenVision(nn.Module):
         angles = (places[..., None].float() * ROPE_THETA**-steps).flatten(1)
         angles = torch.cat([angles, angles], dim=-1)
         return angles.cos(), angles.sin()
+
+
+def _taken(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of ``x`` in the order of ``index``: a plain Gather of an exported graph."""
+    return x.index_select(0, index.to(x.device))
 
 
 def _moves(here: Layout | None, there: Layout) -> Tensor:

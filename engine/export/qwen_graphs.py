@@ -1,0 +1,169 @@
+"""The contract's five graphs for a Qwen backbone, at one picture size.
+
+Inputs and outputs are those of ``engine.contract``. One thing the host does differently: the
+prompt's keypoint rows are not the trace features themselves but the row of ``<|traj_pad|>`` plus
+``trace_gate`` x feature, see ``keypoint_rows``.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from engine.contract import GRAPHS
+from tracevlm_ros.core.errors import EngineMismatch
+from training.model.config import QwenConfig
+from training.model.qwen.layout import Grid, all_places, frame_layout, window_layout
+from training.model.qwen.network import TraceQwen
+from training.model.qwen.patches import cut_patches
+from training.model.trace_embedding import TraceBatch
+from training.model.tvp import grid_centres
+from training.model.vision import VisionFeatures, normalise
+
+
+def still_grid(config: QwenConfig, height: int, width: int) -> Grid:
+    """Patches of a still; EngineMismatch unless both sides are whole merged patches."""
+    factor = config.vision.patch_size * config.vision.merge
+    if min(height, width) < factor or height % factor or width % factor:
+        raise EngineMismatch(
+            f"picture size is {height} x {width}; both sides must be multiples of {factor}"
+        )
+    return Grid(1, height // config.vision.patch_size, width // config.vision.patch_size)
+
+
+def qwen_sizes(config: QwenConfig, grid: Grid) -> dict[str, int]:
+    """Every symbol of the contract that config and picture size fix."""
+    vision, language = config.vision, config.language
+    return {
+        "H": grid.rows * vision.patch_size,
+        "W": grid.columns * vision.patch_size,
+        "N": grid.patches() // vision.merge**2,
+        "D": language.width,
+        "K": config.tvp.max_keypoints,
+        "vocab": language.vocab,
+        "layers": language.depth,
+        "kv_heads": language.kv_heads,
+        "head_dim": language.head_dim,
+        "C_deep": vision.width,
+        "h_deep": grid.rows,
+        "w_deep": grid.columns,
+        "C_shallow": vision.shallow_channels,
+        "h_shallow": 2 * grid.rows,
+        "w_shallow": 2 * grid.columns,
+        "h_mask": 4 * grid.rows,
+        "w_mask": 4 * grid.columns,
+    }
+
+
+def keypoint_rows(model: TraceQwen, trace_tokens: Tensor) -> Tensor:
+    """Prompt rows (K, D) of valid keypoints' features (K, D); what a host computes."""
+    pad = model.embed(torch.tensor([model.config.tokens.traj_pad], device=trace_tokens.device))
+    return pad.float() + model.trace_gate * trace_tokens
+
+
+class QwenVisionGraph(nn.Module):
+    """Window indices are made before tracing, so that they are constants of the graph."""
+
+    def __init__(self, model: TraceQwen, grid: Grid) -> None:
+        super().__init__()
+        self.model, self.grid = model, grid
+        vision = model.config.vision
+        window_layout((grid,), vision)
+        frame_layout((grid,))
+        all_places((grid,), vision.merge)
+
+    def forward(self, image: Tensor) -> VisionFeatures:
+        """(1, H, W, 3) uint8 -> the contract's ``vision`` outputs."""
+        encoded = self.model.encode([cut_patches(normalise(image), self.model.config.vision)])[0]
+        return VisionFeatures(encoded.tokens.float(), *encoded.maps)
+
+
+class QwenTVPGraph(nn.Module):
+    """T traces over one still; a trace without a valid keypoint changes nothing."""
+
+    def __init__(self, model: TraceQwen, grid: Grid) -> None:
+        super().__init__()
+        self.tvp = model.tvp
+        self.rows, self.columns = model.token_grid(grid)
+
+    def forward(
+        self, tokens: Tensor, points: Tensor, dt_s: Tensor, pen_up: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        visual = tokens.expand(points.shape[0], -1, -1)
+        trace = TraceBatch(points, dt_s, pen_up, valid)
+        enhanced, refined = self.tvp(visual, trace, grid_centres(self.rows, self.columns))
+        drawn = (valid > 0).any(1)[:, None, None]
+        return torch.where(drawn, enhanced, visual), refined
+
+
+class QwenPrefillGraph(nn.Module):
+    """The whole prompt; logits and hidden of its last token, and the cache."""
+
+    def __init__(self, model: TraceQwen, _: Grid) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, embeddings: Tensor, position_ids: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        state = self.model.think(embeddings, position_ids)
+        last = state.hidden[:, -1:]
+        return self.model.logits(last), last, state.keys, state.values
+
+
+class QwenDecodeGraph(nn.Module):
+    """S more tokens after the cache."""
+
+    def __init__(self, model: TraceQwen, _: Grid) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, embeddings: Tensor, position_ids: Tensor, past_keys: Tensor, past_values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        state = self.model.think(embeddings, position_ids, (past_keys, past_values))
+        return self.model.logits(state.hidden), state.hidden, state.keys, state.values
+
+
+class QwenMaskGraph(nn.Module):
+    def __init__(self, model: TraceQwen, grid: Grid) -> None:
+        super().__init__()
+        self.pixel_decoder = model.pixel_decoder
+        self.token_grid = model.token_grid(grid)
+
+    def forward(
+        self,
+        deep: Tensor,
+        shallow: Tensor,
+        enhanced: Tensor,
+        trace_tokens: Tensor,
+        valid: Tensor,
+        seg_embeddings: Tensor,
+    ) -> Tensor:
+        logits: Tensor = self.pixel_decoder(
+            deep, shallow, enhanced, trace_tokens, valid, seg_embeddings, self.token_grid
+        )
+        return logits
+
+
+QWEN_GRAPH_MODULES: dict[str, Callable[[TraceQwen, Grid], nn.Module]] = {
+    "vision": QwenVisionGraph,
+    "tvp": QwenTVPGraph,
+    "prefill": QwenPrefillGraph,
+    "decode": QwenDecodeGraph,
+    "mask": QwenMaskGraph,
+}
+
+
+def qwen_graph(name: str, model: TraceQwen, grid: Grid) -> nn.Module:
+    """The module of graph ``name``; EngineMismatch where the model cannot be exported.
+
+    Exported attention is of primitive operations: load the model with ``fused_attention`` off.
+    """
+    if name not in GRAPHS:
+        raise EngineMismatch(f"graph '{name}' is not of {', '.join(GRAPHS)}; give one of them")
+    if model.config.language.fused_attention:
+        raise EngineMismatch(
+            "the model has fused_attention on; load it with a config that has it off to export"
+        )
+    return QWEN_GRAPH_MODULES[name](model, grid).eval()
