@@ -66,7 +66,7 @@ class BranchWriter:
         yield from self._of_captions()
         for dialogue in self._record.dialogues:
             if Task.ASK in self._tasks:
-                yield self._of_dialogue(dialogue)
+                yield from self._of_dialogue(dialogue)
 
     def _of_narrative(self, narrative: Narrative) -> Iterator[Branch]:
         if not len(narrative.trace.xy):
@@ -99,12 +99,10 @@ class BranchWriter:
 
     def _of_region(self, region: Region) -> Iterator[Branch]:
         if Task.SEGMENT in self._tasks:
-            mask = self._mask(_on_picture(region.shapes, 0))
-            if mask is None:
-                self._drops["mask_empty"] += 1
-            else:
+            trace = self._drawn(region.shapes)
+            if trace is not None:
                 exchange = Exchange(Task.SEGMENT, TEMPLATES[Task.SEGMENT].ask(), say_mask())
-                yield Branch(region.key, (exchange,), self._drawn(mask), region.shapes)
+                yield Branch(region.key, (exchange,), trace, region.shapes)
         for expression in region.expressions:
             if Task.REFER_BOX in self._tasks:
                 yield from self._refer_box(region.key, expression, region.shapes)
@@ -125,8 +123,7 @@ class BranchWriter:
     def _refer_mask(
         self, key: str, expression: str, shapes: tuple[tuple[int, Shape], ...]
     ) -> Iterator[Branch]:
-        if self._mask(_on_picture(shapes, 0)) is None:
-            self._drops["mask_empty"] += 1
+        if self._first_shown(shapes) is None:
             return
         question = TEMPLATES[Task.REFER_MASK].ask(expression)
         yield Branch(key, (Exchange(Task.REFER_MASK, question, say_mask()),), None, shapes)
@@ -140,15 +137,27 @@ class BranchWriter:
             exchange = Exchange(task, TEMPLATES[task].ask(), say_text(caption))
             yield Branch(f"{self._record.key}/caption/{number}", (exchange,))
 
-    def _of_dialogue(self, dialogue: Dialogue) -> Branch:
-        """Marked regions are pointed at: the model has traces where others have marks."""
+    def _of_dialogue(self, dialogue: Dialogue) -> Iterator[Branch]:
+        """Marked regions are pointed at: the model has traces where others have marks. A dialogue
+        about regions that do not show is left out: nobody could answer."""
         exchanges = tuple(
             Exchange(Task.ASK, TEMPLATES[Task.ASK].ask(turn.question), say_text(turn.answer))
             for turn in dialogue.turns
         )
         shapes = [s for index in dialogue.regions for s in self._record.regions[index].shapes]
-        mask = self._mask(_on_picture(tuple(shapes), 0)) if shapes else None
-        return Branch(dialogue.key, exchanges, None if mask is None else self._drawn(mask))
+        trace = self._drawn(tuple(shapes)) if dialogue.regions else None
+        if trace is not None or not dialogue.regions:
+            yield Branch(dialogue.key, exchanges, trace)
+
+    def _first_shown(self, shapes: tuple[tuple[int, Shape], ...]) -> tuple[int, BoolArray] | None:
+        """The first picture on which ``shapes`` show at the model's size, and their mask there;
+        None, counted, when on none."""
+        for picture in sorted({picture for picture, _ in shapes}):
+            mask = self._mask(_on_picture(shapes, picture))
+            if mask is not None:
+                return picture, mask
+        self._drops["mask_empty"] += 1
+        return None
 
     def _mask(self, shapes: tuple[Shape, ...]) -> BoolArray | None:
         """Union of ``shapes`` at the model's size; None when empty."""
@@ -158,20 +167,24 @@ class BranchWriter:
             mask |= shape.mask(size)
         return mask if mask.any() else None
 
-    def _drawn(self, mask: BoolArray) -> TracePoints:
-        """A stroke or gaze over ``mask``, simplified as live traces are."""
-        drawn = draw_trace(mask, self._rng)
-        side = self._config.image_size
+    def _drawn(self, shapes: tuple[tuple[int, Shape], ...]) -> TracePoints | None:
+        """A stroke or gaze over ``shapes`` on the first picture that shows them, simplified as live
+        traces are."""
+        shown = self._first_shown(shapes)
+        if shown is None:
+            return None
+        picture, mask = shown
+        drawn, side = draw_trace(mask, self._rng), self._config.image_size
         count = len(drawn.raw)
-        pen_up = np.arange(count) == (count if drawn.pen_up_at is None else drawn.pen_up_at)
         trace = RawTrace(
             (drawn.raw[:, :2] + 0.5) / side,
             np.round(drawn.raw[:, 2] * _NS_PER_S).astype(np.int64),
-            np.zeros(count, np.int64),
-            pen_up,
+            np.full(count, picture, np.int64),
+            np.arange(count) == (count if drawn.pen_up_at is None else drawn.pen_up_at),
         )
-        narrative = Narrative("", "", (), trace)
-        keypoints = keypoints_of(narrative, (side, side), self._config.simplify)
+        keypoints = keypoints_of(
+            Narrative("", "", (), trace), (side, side), self._config.simplify
+        )  # fmt: skip
         return trace_points(keypoints, self._config.max_keypoints)
 
 

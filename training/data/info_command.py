@@ -46,7 +46,7 @@ def _export(paths: list[str], target: Path) -> int:
     files = [Path(path) for path in paths if form_of(Path(path)) == refcoco.FORM]
     if len(files) < len(paths):
         raise InputError("--export-test-images takes RefCOCO files only; leave the others out")
-    ids = refcoco.test_image_ids(files)
+    ids = refcoco.ids_of_test_images(files)
     write_excluded(target, ids, ", ".join(file.name for file in files))
     print(f"{target}: {len(ids)} image ids")
     return 0

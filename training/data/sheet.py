@@ -121,7 +121,9 @@ def _legend(record: Record, config: SheetConfig) -> Image:
     shown = f"{record.key} {record.split}"
     if len(record.pictures) > 1:
         shown += f", 1 of {len(record.pictures)} pictures"
-    letters = config.tile_px // 7
+    if len(record.regions) > _MAX_REGIONS:
+        shown += f", {_MAX_REGIONS} of {len(record.regions)} regions"
+    letters = config.tile_px // 6
     _write(band, 0, shown[-letters:], _QUIET)
     lines = textwrap.wrap(_ascii(said(record)), letters, max_lines=config.lines, placeholder=" ...")
     for number, line in enumerate(lines, 1):

@@ -112,7 +112,7 @@ def read_refs(path: Path) -> list[dict[str, Any]]:
     return document
 
 
-def test_image_ids(paths: list[Path]) -> frozenset[int]:
+def ids_of_test_images(paths: list[Path]) -> frozenset[int]:
     """Image ids of the test splits (test, testA, testB) of all ``paths``: to be excluded from every
     stage of training."""
     return frozenset(

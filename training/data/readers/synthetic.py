@@ -5,6 +5,7 @@ gaze, narrated with word times, asked about, and marked in every picture.
 """
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from tracevlm_ros.core.types import Image, Word
 from tracevlm_ros.synthetic.attention import dwell, scribble
 from tracevlm_ros.synthetic.clip import Clip, ClipConfig
 from tracevlm_ros.synthetic.scene import Scene, SceneConfig, SceneObject, sample_scene
-from tracevlm_ros.synthetic.words import describe
+from tracevlm_ros.synthetic.words import attributes_of, describe
 from training.data.readers.alignment import Reading, raw_trace
 from training.data.readers.pictures import ClipPicture, SceneFrame
 from training.data.readers.records import Dialogue, Narrative, Record, Region, Turn
@@ -122,7 +123,12 @@ def _record(
     if not seen:
         return None
     said = {index: describe(scene, index, rng, relation=len(drawn) == 1) for index in seen}
-    regions = tuple(_region(key, index, scene.objects[index], drawn, said[index]) for index in seen)
+    alone = Counter(attributes_of(item) for item in scene.objects)
+    regions = tuple(
+        _region(key, index, item, drawn, (said[index],) if alone[attributes_of(item)] == 1 else ())
+        for index, item in enumerate(scene.objects)
+        if index in said
+    )
     narratives = tuple(
         _narrative(f"{key}/{index}", said[index], index + 1, drawn, rng) for index in seen
     )
@@ -136,14 +142,19 @@ def _record(
 
 
 def _region(
-    key: str, index: int, item: SceneObject, drawn: tuple[_Drawn, ...], said: str
+    key: str,
+    index: int,
+    item: SceneObject,
+    drawn: tuple[_Drawn, ...],
+    expressions: tuple[str, ...],
 ) -> Region:
+    """An object; what looks like another one has no expression that tells it from that."""
     shapes: list[tuple[int, Shape]] = [
         (place, DrawnObject(one.picture, index + 1))
         for place, one in enumerate(drawn)
         if one.shows(index + 1)
     ]
-    return Region(f"{key}/{index}", item.shape, tuple(shapes), (said,))
+    return Region(f"{key}/{index}", item.shape, tuple(shapes), expressions)
 
 
 def _narrative(

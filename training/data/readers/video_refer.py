@@ -2,7 +2,8 @@
 
 A list of ``{video | image, conversations[{from: human|gpt, value}], annotation[{"<frame>":
 {segmentation}}]}``: one mapping an object, keyed by frame number, polygons or run lengths as in
-COCO. ``<video>``, ``<image>`` and ``<region>`` in the text stand for what is shown.
+COCO. ``<video>`` and ``<image>`` in the text stand for what is shown, ``<object0><region>`` for a
+marked object: one alone is "it", several are "object 0", "object 1".
 """
 
 import re
@@ -20,7 +21,7 @@ from training.data.readers.source import Source, find_folder, read_json
 
 FORM = "videorefer"
 _SHOWN = re.compile(r"<(?:video|image)>\s*")
-_MARK = re.compile(r"\s*<region>")
+_MARK = re.compile(r"<object(\d+)>(?:\s*<region>)?|<region>")
 
 
 class VideoRefer:
@@ -54,7 +55,8 @@ class VideoRefer:
         return None
 
     def _record(self, index: int, entry: Mapping[str, Any]) -> Record | None:
-        turns = _turns(entry["conversations"])
+        marked = entry.get("annotation") or []
+        turns = _turns(entry["conversations"], len(marked))
         if not turns:
             self.drops["dialogue_empty"] += 1
             return None
@@ -63,7 +65,6 @@ class VideoRefer:
         if not path.is_file():
             self.drops["picture_missing"] += 1
             return None
-        marked = entry.get("annotation") or []
         numbers = sorted({int(frame) for item in marked for frame in item}) or [0]
         pictures = _pictures(path, numbers, is_video)
         key = f"{FORM}/{entry.get('id', index)}"
@@ -107,13 +108,19 @@ def _pictures(path: Path, numbers: list[int], is_video: bool) -> tuple[Picture, 
     return (PhotoFile(path),)
 
 
-def _turns(conversations: Sequence[Mapping[str, Any]]) -> tuple[Turn, ...]:
-    """Each human text with the answer right after it; marks are taken out of the questions."""
+def _turns(conversations: Sequence[Mapping[str, Any]], marked: int) -> tuple[Turn, ...]:
+    """Each human text with the answer right after it."""
     found = []
     for one, two in pairwise(conversations):
         if one["from"] == "human" and two["from"] == "gpt":
-            question = _MARK.sub("", _SHOWN.sub("", str(one["value"]))).strip()
-            answer = str(two["value"]).strip()
+            question, answer = (_plain(str(part["value"]), marked) for part in (one, two))
             if question and answer:
                 found.append(Turn(question, answer))
     return tuple(found)
+
+
+def _plain(text: str, marked: int) -> str:
+    def name(mark: re.Match[str]) -> str:
+        return "it" if marked <= 1 or mark.group(1) is None else f"object {mark.group(1)}"
+
+    return _MARK.sub(name, _SHOWN.sub("", text)).strip()
