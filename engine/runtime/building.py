@@ -14,6 +14,7 @@ from engine.runtime.plan_cache import Identity, PlanCache
 from engine.runtime.plan_profiles import as_json, graph_profiles
 from engine.runtime.plan_progress import BuildProgress, OnProgress, ignore_progress
 from engine.runtime.tensorrt_library import TensorRt
+from tracevlm_ros.core.errors import BackendError
 
 FORMAT = 1
 """Counted up when this program reads plans in another way."""
@@ -60,7 +61,7 @@ class PlanBuilder:
 
     def identity(self, graph: str) -> Identity:
         """Everything that a plan depends on. A difference in any of it means: build again."""
-        manifest, settings = self._manifest, self._settings
+        manifest = self._manifest
         return {
             "format": FORMAT,
             "graph": graph,
@@ -70,9 +71,7 @@ class PlanBuilder:
             "gpu": self._device.name,
             "compute_capability": self._device.compute_capability,
             "driver": self._device.driver,
-            "precision": f"{manifest.precision}{'+tf32' if settings.tf32 else ''}",
-            "optimization_level": settings.optimization_level,
-            "workspace_mib": settings.workspace_mib,
+            "precision": manifest.precision,
             "profiles": as_json(graph_profiles(graph, manifest)),
         }
 
@@ -80,6 +79,20 @@ class PlanBuilder:
         """Graph -> why its plan cannot be loaded; empty when all are ready. Builds nothing."""
         found = {graph: self._cache.read(self.identity(graph)) for graph in GRAPHS}
         return {graph: item.problem for graph, item in found.items() if item.content is None}
+
+    def ready_plans(self) -> Iterator[Plan]:
+        """One plan per graph, all from the cache; raises BackendError when one is not there."""
+        for graph in GRAPHS:
+            identity = self.identity(graph)
+            found = self._cache.read(identity)
+            if found.content is None:
+                library = self._library
+                raise BackendError(
+                    f"{library.name} {library.version} has no plan for {', '.join(self.missing())} "
+                    f"({graph}: {found.problem}); run `tracevlm build {self._manifest.directory}`, "
+                    "or ask for backend='tensorrt'"
+                )
+            yield Plan(graph, found.content, self._cache.path(identity), 0.0, "")
 
     def plans(
         self,

@@ -24,14 +24,12 @@ _MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildSettings:
-    """How plans are compiled; part of their identity.
+    """The effort of a build. Results do not depend on it, so it is no part of a plan's identity.
 
-    ``tf32`` lets fp32 graphs multiply with 10 bits of mantissa, which breaks the 1e-4 that exports
-    are held to, so it is asked for. ``optimization_level`` 0..5: build time for speed.
-    ``workspace_mib`` limits scratch memory, None leaves the library's limit (all of the GPU).
+    ``optimization_level`` 0..5: build time for speed. ``workspace_mib`` limits scratch memory, None
+    leaves the library's limit (all of the GPU).
     """
 
-    tf32: bool = False
     optimization_level: int = 3
     workspace_mib: int | None = None
 
@@ -170,10 +168,10 @@ def _check_tensor(graph: str, side: str, tensor: Any, spec: TensorSpec) -> None:
 
 
 def _configure(module: Any, config: Any, request: BuildRequest) -> None:
+    """TF32 is on by default: 10 bits of mantissa break the 1e-4 that exports are held to."""
     settings = request.settings
     if hasattr(module.BuilderFlag, "TF32"):
-        change = config.set_flag if settings.tf32 else config.clear_flag
-        change(module.BuilderFlag.TF32)
+        config.clear_flag(module.BuilderFlag.TF32)
     config.builder_optimization_level = settings.optimization_level
     if settings.workspace_mib is not None:
         pool = module.MemoryPoolType.WORKSPACE

@@ -135,17 +135,11 @@ def open_tensorrt(
     try:
         library, cache = find_library(), PlanCache()
         builder = PlanBuilder(manifest, library, cuda.info(), cache, settings)
-        missing = {} if may_build else builder.missing()
-        if missing:
-            graph, why = next(iter(missing.items()))
-            raise BackendError(
-                f"{library.name} {library.version} has no plan for {', '.join(missing)} ({graph}: "
-                f"{why}); run `tracevlm build {manifest.directory}`, or ask for backend='tensorrt'"
-            )
     except BaseException:
         cuda.close()
         raise
-    backend = TensorRtBackend(manifest, library, cuda, builder.plans(on_progress), max_captured)
+    plans = builder.plans(on_progress) if may_build else builder.ready_plans()
+    backend = TensorRtBackend(manifest, library, cuda, plans, max_captured)
     image = manifest.graphs["vision"].inputs["image"]
     try:
         backend.run("vision", {"image": np.zeros(shape_of(image, {}), image.dtype)})

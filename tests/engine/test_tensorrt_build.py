@@ -73,30 +73,24 @@ def test_every_graph_is_built_once_and_then_found(
 
 
 @pytest.mark.parametrize(
-    ("device", "version", "settings"),
+    ("device", "version"),
     [
-        (GPU._replace(name="Another GPU"), "1.0", BuildSettings()),
-        (GPU._replace(compute_capability="9.0"), "1.0", BuildSettings()),
-        (GPU._replace(driver="541.0 cuda 12060"), "1.0", BuildSettings()),
-        (GPU, "1.1", BuildSettings()),
-        (GPU, "1.0", BuildSettings(tf32=True)),
-        (GPU, "1.0", BuildSettings(optimization_level=5)),
-        (GPU, "1.0", BuildSettings(workspace_mib=64)),
+        (GPU._replace(name="Another GPU"), "1.0"),
+        (GPU._replace(compute_capability="9.0"), "1.0"),
+        (GPU._replace(driver="541.0 cuda 12060"), "1.0"),
+        (GPU, "1.1"),
     ],
 )
-def test_another_gpu_driver_library_or_setting_builds_again(
+def test_another_gpu_driver_or_library_builds_again(
     model: Manifest,
     cache: PlanCache,
     noting: NotingBuilder,
     device: DeviceInfo,
     version: str,
-    settings: BuildSettings,
 ) -> None:
     library = recorded_tensorrt(RecordedDriver())
     build_all(PlanBuilder(model, library, GPU, cache, build=noting))
-    other = PlanBuilder(
-        model, library._replace(version=version), device, cache, settings, build=noting
-    )
+    other = PlanBuilder(model, library._replace(version=version), device, cache, build=noting)
     assert set(other.missing()) == set(GRAPHS)
 
 
@@ -140,6 +134,15 @@ def test_a_damaged_plan_is_built_again_and_never_loaded(
     assert set(found.values()) == {""}
     assert noting.graphs[len(GRAPHS) :] == ["mask"]
     assert builder.missing() == {}
+
+
+def test_plans_built_with_more_effort_are_found_without_asking_for_it(
+    model: Manifest, library: TensorRt, cache: PlanCache, noting: NotingBuilder
+) -> None:
+    effort = BuildSettings(optimization_level=5, workspace_mib=64)
+    build_all(PlanBuilder(model, library, GPU, cache, effort, build=noting))
+    assert {request.settings for request in noting.requests} == {effort}
+    assert PlanBuilder(model, library, GPU, cache, build=noting).missing() == {}
 
 
 def test_asked_to_rebuild_everything_is_built(

@@ -1,8 +1,9 @@
 """Compile every graph of a model directory with TensorRT, ahead of the first run.
 
 Plans go to the plan cache of this user (TRACEVLM_PLAN_CACHE, else ~/.cache/tracevlm/plans) and are
-reused until model, library, GPU, driver or settings change. Without a GPU, tensorrt-rtx still shows
-that every graph compiles; those plans are not used on another machine.
+reused until model, library, GPU or driver change. --level and --workspace-mib say how hard to try;
+for plans that are there they need --rebuild. Without a GPU, tensorrt-rtx still shows that every
+graph compiles; those plans are not used on another machine.
 """
 
 import argparse
@@ -26,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="'nano' or a model directory")
     parser.add_argument("--cache", type=Path, help="another plan cache")
     parser.add_argument("--rebuild", action="store_true", help="build also what is there")
-    parser.add_argument("--tf32", action="store_true", help="faster, less exact fp32 products")
     parser.add_argument("--level", type=int, default=3, help="optimisation level, 0 to 5")
     parser.add_argument("--workspace-mib", type=int, help="most scratch memory while building")
     parser.add_argument("--json", action="store_true", help="print machine-readable results")
@@ -35,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Build and print one line per graph; 0 when every graph has its plan."""
     settings = BuildSettings(
-        tf32=arguments.tf32,
         optimization_level=arguments.level,
         workspace_mib=arguments.workspace_mib,
     )
