@@ -127,6 +127,7 @@ def test_each_trace_keeps_the_colour_of_the_overlay_and_takes_the_name_of_its_ca
     entries = []
     for chunk in rerun.chunk.RrdReader(tmp_path / "two.rrd").store().stream():
         if str(chunk.entity_path) == "/scene":
+            assert chunk.is_static, "the viewer takes no annotations that change in time"
             (column,) = [name for name in chunk.to_record_batch().schema.names if ":" in name]
             entries += chunk.to_record_batch().column(column).to_pylist()
     named = [[item["class_description"]["info"] for item in context] for (context,) in entries]

@@ -7,7 +7,7 @@
 | ``scene/traces`` | the polyline of each trace, broken where the pen was lifted or a point lost |
 | ``scene/keypoints`` | its keypoints, larger the more they weigh |
 | ``scene/gaze`` | the newest gaze sample |
-| ``scene/captions`` | the text that stands beside each trace, at the box of its keypoints |
+| ``scene/captions`` | the text that stands beside each trace, under its keypoints |
 | ``captions/partial``, ``captions/final``, ``captions/answers`` | every text as a log |
 | ``attention`` | dwell map of the last seconds |
 
@@ -111,7 +111,10 @@ class RerunLog:
         return self._rerun.EncodedImage(contents=data.tobytes(), media_type=media_type)
 
     def _name_traces(self, outcome: FrameOutcome, texts: Mapping[int, str]) -> None:
-        """Give each label its trace's colour and, once there is one, its text."""
+        """Give each label its trace's colour and, once there is one, its text.
+
+        Static, the newest holds for all times: the viewer takes no context that changes in time.
+        """
         masks = outcome.masks
         ids = {trace.trace_id for trace in outcome.traces}
         ids |= set() if masks is None else set(masks.trace_ids)
@@ -122,7 +125,7 @@ class RerunLog:
         info = self._rerun.AnnotationInfo
         context = [info(label_of(one), name, colour_of(one)) for one, name in self._names.items()]
         context.append(info(0, "", (0, 0, 0, 0)))
-        self._stream.log("scene", self._rerun.AnnotationContext(context))
+        self._stream.log("scene", self._rerun.AnnotationContext(context), static=True)
 
     def _add_traces(self, traces: Sequence[TraceSnapshot]) -> None:
         strips: list[FloatArray] = []
@@ -147,21 +150,20 @@ class RerunLog:
         )
 
     def _add_texts(self, outcome: FrameOutcome, texts: Mapping[int, str]) -> None:
-        boxes, labels, colours = [], [], []
+        places, labels, colours = [], [], []
         for trace in outcome.traces:
             points = trace.keypoints.xy_px[kept_points(trace.keypoints)]
             if len(points) and trace.trace_id in texts:
-                low, high = points.min(axis=0), points.max(axis=0)
-                boxes.append((*low, *(high - low)))
+                places.append((points[:, 0].mean(), points[:, 1].max()))
                 labels.append(texts[trace.trace_id])
                 colours.append(colour_of(trace.trace_id))
         self._stream.log(
             "scene/captions",
-            self._rerun.Boxes2D(
-                array=np.array(boxes, dtype=np.float32).reshape(-1, 4),
-                array_format=self._rerun.Box2DFormat.XYWH,
+            self._rerun.Points2D(
+                np.array(places, dtype=np.float32).reshape(-1, 2),
                 labels=labels,
                 colors=colours,
+                radii=0.0,
                 show_labels=True,
             ),
         )
@@ -192,6 +194,8 @@ def layout(rerun: Any) -> Any:
             column_shares=[2, 1],
         ),
         blueprint.TimePanel(timeline=TIMELINE, state="collapsed"),
+        blueprint.SelectionPanel(state="collapsed"),
+        blueprint.BlueprintPanel(state="collapsed"),
     )
 
 
