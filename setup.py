@@ -95,6 +95,7 @@ setup(
         "gpu": ["onnxruntime-gpu>=1.19"],
         "neon": ["pupil-labs-realtime-api>=1.7"],
         "tensorrt": ["tensorrt-rtx>=1.7"],
+        "ray": ["ray>=2.9", "pyarrow>=14"],
         "view": ["rerun-sdk>=0.41"],
         "test": ["pytest>=7", "hypothesis>=6"],  # colcon test takes pytest because of this
         "docs": ["mkdocs>=1.6", "mkdocstrings-python>=2.0"],

@@ -19,15 +19,19 @@ from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.gaze_mapping import read_mapping
 from tracevlm_ros.core.settings import from_mapping
+from tracevlm_ros.evaluation.adapters.case import stroke_settings
+from tracevlm_ros.evaluation.adapters.datasets import DATASETS, dataset_cases
 from tracevlm_ros.evaluation.evaluate import (
     EvaluationConfig,
     Progress,
     RecordingResult,
     evaluate_bag,
+    evaluate_case,
     evaluate_recorded,
     evaluate_video,
     recording_names,
 )
+from tracevlm_ros.evaluation.metrics.judge import JudgeConfig
 from tracevlm_ros.evaluation.recording import BagTopics, VideoWithGaze, find_bags
 from tracevlm_ros.evaluation.report.document import make_report, read_document
 from tracevlm_ros.evaluation.report.page import write_report
@@ -57,6 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlay", action="store_true", help="write an overlay video of each")
     parser.add_argument("--no-predictions", action="store_true",
                         help="write no output bag and no JSON lines")  # fmt: skip
+    parser.add_argument("--dataset", choices=sorted(DATASETS),
+                        help="BAG is a folder of this data set (docs/benchmarks.md)")  # fmt: skip
+    parser.add_argument("--realtime", action="store_true",
+                        help="at the recording's own pace, with live drops")  # fmt: skip
+    parser.add_argument("--ray", metavar="ADDRESS",
+                        help="on a Ray cluster, or 'local'; OUT can be resumed")  # fmt: skip
+    parser.add_argument("--workers", type=int, default=2, help="with --ray, default %(default)s")
+    parser.add_argument("--judge", metavar="URL",
+                        help="OpenAI-compatible endpoint that marks the captions")  # fmt: skip
+    parser.add_argument("--judge-model", default="", help="model of that endpoint")
     parser.add_argument("--no-java", action="store_true", help="leave METEOR and SPICE out")
     parser.add_argument("--json", action="store_true", help="print report.json instead of figures")
 
@@ -66,10 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     if arguments.compare is not None:
         read_document(arguments.compare)
+    judge = None
+    if arguments.judge is not None:
+        judge = JudgeConfig(url=arguments.judge, model=arguments.judge_model)
     results = _evaluate(arguments)
-    report = make_report(
-        results, _title(results), arguments.compare, with_java=not arguments.no_java
-    )
+    with_java = not arguments.no_java
+    report = make_report(results, _title(results), arguments.compare, judge, with_java=with_java)
     page = write_report(report, arguments.report)
     for result in results:
         if result.error is not None:
@@ -101,8 +117,21 @@ def _check(arguments: argparse.Namespace) -> None:
             "--gaze-calibration and --gaze-offset-ms change a replay, not what was --recorded; "
             "leave them out"
         )
-    if arguments.report.exists() and any(arguments.report.iterdir()):
+    if arguments.dataset is not None and len(arguments.bags) != 1:
+        raise ConfigError(f"--dataset takes one folder; {len(arguments.bags)} were given")
+    if arguments.ray is not None:
+        _check_scale(arguments)
+    elif arguments.report.exists() and any(arguments.report.iterdir()):
         raise InputError(f"{arguments.report} is not empty; name a new folder or remove it")
+
+
+def _check_scale(arguments: argparse.Namespace) -> None:
+    """What cannot be spread over workers."""
+    for name in ("video", "recorded", "dataset", "ground_truth"):
+        if getattr(arguments, name) is not None:
+            raise ConfigError(f"--ray takes bags only; leave out --{name.replace('_', '-')}")
+    if arguments.realtime:
+        raise ConfigError("--ray runs as fast as it goes; leave out --realtime")
 
 
 def _evaluate(arguments: argparse.Namespace) -> list[RecordingResult]:
@@ -112,6 +141,12 @@ def _evaluate(arguments: argparse.Namespace) -> list[RecordingResult]:
         name = next(recording_names([bag]))
         with_bar = _progress(name)
         return [evaluate_recorded(bag, arguments.recorded, name, config, out / name, with_bar)]
+    if arguments.ray is not None:
+        from tracevlm_ros.cli.evaluate_scale import evaluate_at_scale
+
+        return evaluate_at_scale(arguments, config)
+    if arguments.dataset is not None:
+        return _evaluate_dataset(arguments, config)
     bags = find_bags(arguments.bags)
     if arguments.ground_truth is not None and len(bags) > 1:
         raise ConfigError(f"--ground-truth belongs to one recording; {len(bags)} were given")
@@ -124,6 +159,21 @@ def _evaluate(arguments: argparse.Namespace) -> list[RecordingResult]:
         return [
             evaluate_bag(bag, name, engine, config, out / name, _progress(name))
             for bag, name in zip(bags, recording_names(bags), strict=True)
+        ]
+    finally:
+        engine.close()
+
+
+def _evaluate_dataset(
+    arguments: argparse.Namespace, config: EvaluationConfig
+) -> list[RecordingResult]:
+    """The recordings of a data set, with the settings for drawn strokes."""
+    config = replace(config, pipeline=stroke_settings(config.pipeline))
+    engine = load_engine(arguments.model)
+    try:
+        return [
+            evaluate_case(case, engine, config, arguments.report / case.name, _progress(case.name))
+            for case in dataset_cases(arguments.dataset, arguments.bags[0])
         ]
     finally:
         engine.close()
@@ -145,6 +195,7 @@ def _config(arguments: argparse.Namespace) -> EvaluationConfig:
         sidecar=arguments.ground_truth,
         with_predictions=not arguments.no_predictions,
         with_overlay=arguments.overlay,
+        in_real_time=arguments.realtime,
     )
 
 

@@ -6,7 +6,7 @@ Whatever happens half-way, what was scored until then is kept together with the 
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.overlay import draw_overlay
 from tracevlm_ros.core.pipeline import Pipeline
 from tracevlm_ros.core.types import Image
+from tracevlm_ros.evaluation.adapters.case import Case
 from tracevlm_ros.evaluation.gallery import Cases, Gallery, Picture
 from tracevlm_ros.evaluation.ground_truth import (
     NO_TRUTH,
@@ -25,6 +26,7 @@ from tracevlm_ros.evaluation.ground_truth import (
     load_ground_truth,
     read_sidecar,
 )
+from tracevlm_ros.evaluation.live_replay import replay_live
 from tracevlm_ros.evaluation.outcome import CaptionBoard, FrameOutcome, shown_trace_ids
 from tracevlm_ros.evaluation.overlay_video import OverlayVideo
 from tracevlm_ros.evaluation.predictions import PredictionWriter
@@ -53,7 +55,7 @@ def _say_nothing(frames: int) -> None:
 class EvaluationConfig:
     """``gaze_mapping`` corrects gaze. ``sidecar`` overrides where the ground truth is looked for.
     ``with_predictions`` writes the output bag and the JSON lines, ``with_overlay`` the overlay
-    video."""
+    video. ``in_real_time`` plays the recording at its own pace and drops what comes too fast."""
 
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     gaze_mapping: GazeMapping | None = None
@@ -61,16 +63,18 @@ class EvaluationConfig:
     sidecar: Path | None = None
     with_predictions: bool = True
     with_overlay: bool = False
+    in_real_time: bool = False
 
 
 OFFLINE, LIVE = "replayed offline", "recorded live"
+IN_REAL_TIME = "replayed in real time"
 
 
 @dataclass(slots=True)
 class RecordingResult:
-    """``kind`` is OFFLINE or LIVE. ``error`` ended the recording early; everything else holds what
-    came before it. ``span_s`` is the time from the first to the last frame, ``wall_s`` how long
-    it took."""
+    """``kind`` is OFFLINE, IN_REAL_TIME or LIVE. ``error`` ended the recording early; everything
+    else holds what came before it. ``span_s`` is the time from the first to the last frame,
+    ``wall_s`` how long it took."""
 
     name: str
     path: Path
@@ -124,6 +128,22 @@ def evaluate_video(
     return result
 
 
+def evaluate_case(
+    case: Case,
+    engine: Engine,
+    config: EvaluationConfig,
+    folder: Path,
+    progress: Progress = _say_nothing,
+) -> RecordingResult:
+    """The same for one item of a data set."""
+    result = RecordingResult(case.name, Path(case.name), engine.info.model_id)
+    with _kept(result):
+        pipeline = Pipeline(config.pipeline, engine)
+        samples = case.samples()
+        _replayed(result, samples, pipeline, engine, case.truth, config, folder, progress)
+    return result
+
+
 def evaluate_recorded(
     inputs: Path,
     outputs: Path,
@@ -156,7 +176,9 @@ def _replayed(
 ) -> None:
     with ExitStack() as stack:
         writer = stack.enter_context(PredictionWriter(folder)) if config.with_predictions else None
-        outcomes = replay(samples, pipeline, engine)
+        play = replay_live if config.in_real_time else replay
+        result.kind = IN_REAL_TIME if config.in_real_time else OFFLINE
+        outcomes = stack.enter_context(closing(play(samples, pipeline, engine)))
         _score(result, outcomes, truth, pipeline.drops, config, folder, writer, progress)
 
 

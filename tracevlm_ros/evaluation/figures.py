@@ -9,6 +9,8 @@ import numpy as np
 from tracevlm_ros.evaluation.metrics import java_scorers
 from tracevlm_ros.evaluation.metrics.bleu import bleu
 from tracevlm_ros.evaluation.metrics.cider import cider_d
+from tracevlm_ros.evaluation.metrics.judge import JudgeConfig
+from tracevlm_ros.evaluation.metrics.judge import judge as marked
 from tracevlm_ros.evaluation.metrics.masks import cumulative_iou, mean_iou, precision_at
 from tracevlm_ros.evaluation.metrics.rouge_l import rouge_l
 from tracevlm_ros.evaluation.metrics.timing import percentiles
@@ -41,12 +43,16 @@ class Figures(NamedTuple):
         return {figure.key: figure.value for figure in self.figures}
 
 
-def make_figures(samples: Samples, *, with_java: bool = True) -> Figures:
-    """All figures of one or several recordings; METEOR and SPICE only ``with_java``."""
+def make_figures(
+    samples: Samples, judge: JudgeConfig | None = None, *, with_java: bool = True
+) -> Figures:
+    """All figures of one or several recordings; METEOR and SPICE only ``with_java``,
+    marks only with a ``judge``."""
     left_out: dict[str, str] = {}
     made = [
         *_mask_figures(samples, left_out),
         *_caption_figures(samples, left_out, with_java=with_java),
+        *_judge_figures(samples, judge, left_out),
         *_behaviour_figures(samples, left_out),
         *_timing_figures(samples, left_out),
         *_counts(samples),
@@ -139,6 +145,22 @@ def caption_caveat(samples: Samples) -> str | None:
         f"Only {count} captions: BLEU and CIDEr-D of so few are noisy, and CIDEr-D takes its word "
         "rarity from these references alone, so it does not compare with other data."
     )
+
+
+def _judge_figures(
+    samples: Samples, config: JudgeConfig | None, left_out: dict[str, str]
+) -> list[Figure]:
+    name = "Marks of a judge (VideoRefer)"
+    if config is None or not samples.captions:
+        left_out[name] = "no judge was asked (--judge)" if config is None else "no captions"
+        return []
+    judged = marked([(one.text, one.references) for one in samples.captions], config)
+    if judged.reasons:
+        left_out[f"{name} of {len(judged.reasons)} captions"] = judged.reasons[0]
+    return [
+        Figure(f"judge_{column}", f"Judge: {column} (0 to 5)", "Captions", mean, better=1)
+        for column, mean in judged.means().items()
+    ]
 
 
 def _behaviour_figures(samples: Samples, left_out: dict[str, str]) -> list[Figure]:

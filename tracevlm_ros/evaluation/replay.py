@@ -5,7 +5,7 @@ next frame, so nothing is dropped for want of time, and two runs give the same r
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
@@ -15,7 +15,9 @@ from tracevlm_ros.evaluation.outcome import FrameOutcome, SpokenCaption
 from tracevlm_ros.evaluation.recording import Sample
 
 
-def replay(samples: Iterable[Sample], pipeline: Pipeline, engine: Engine) -> Iterator[FrameOutcome]:
+def replay(
+    samples: Iterable[Sample], pipeline: Pipeline, engine: Engine
+) -> Generator[FrameOutcome, None, None]:
     """Run ``samples`` to their end; one outcome for each frame that the pipeline takes.
 
     ``engine`` is the pipeline's own. Wall times are measured beside the results, never used.

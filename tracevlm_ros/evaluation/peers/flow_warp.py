@@ -18,7 +18,9 @@ class FlowWarp:
     def advance(self, image_rgb: Image) -> BoolArray:
         """The mask in the next frame; 0.5 of the carried share of a pixel is inside."""
         grey = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY)
-        back = self._flow.calc(grey, self._before, None)
+        back = np.asarray(
+            self._flow.calc(grey, self._before, np.zeros((*grey.shape, 2), np.float32))
+        )
         rows, columns = np.indices(grey.shape, dtype=np.float32)
         self._share = np.asarray(
             cv2.remap(

@@ -26,7 +26,7 @@ def grabcut_mask(
     long_side = max(height, width)
     seeds = np.zeros((height, width), dtype=np.uint8)
     brush = max(1, round(_BRUSH * long_side))
-    seen: BoolArray = np.isfinite(points_px).all(axis=1)
+    seen = np.asarray(np.isfinite(points_px).all(axis=1))
     pixels = np.rint(np.clip(np.nan_to_num(points_px), -1e6, 1e6)).astype(np.int32)
     lifted = np.zeros(len(pixels), dtype=bool) if pen_up is None else pen_up
     for index in np.flatnonzero(seen):

@@ -16,6 +16,7 @@ from tracevlm_ros.evaluation.figures import (
     caption_scores,
     make_figures,
 )
+from tracevlm_ros.evaluation.metrics.judge import JudgeConfig
 from tracevlm_ros.evaluation.samples import Samples
 
 FORMAT = 1
@@ -47,6 +48,7 @@ def make_report(
     results: Sequence[RecordingResult],
     title: str,
     compare: Path | None = None,
+    judge: JudgeConfig | None = None,
     *,
     with_java: bool = True,
 ) -> Report:
@@ -58,7 +60,7 @@ def make_report(
     pooled = Samples()
     for result in results:
         pooled.pour(result.samples)
-    figures = make_figures(pooled, with_java=with_java)
+    figures = make_figures(pooled, judge, with_java=with_java)
     document = {
         "format": FORMAT,
         "title": title,

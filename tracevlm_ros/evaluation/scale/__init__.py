@@ -1,0 +1,1 @@
+"""Thousands of recordings: jobs that can be resumed, results as Parquet, workers through Ray."""
