@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-SOURCES := $(shell find tracevlm_ros engine training calibration launch config rviz resource \
+SOURCES := $(shell find tracevlm_ros engine training calibration launch config rviz foxglove sros2 resource \
 	-type f -not -name '*.pyc') setup.py package.xml README.md
 MESSAGES := $(shell find tracevlm_msgs -type f -not -path '*/build/*')
 

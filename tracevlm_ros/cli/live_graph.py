@@ -10,7 +10,7 @@ from typing import Any
 
 from tracevlm_ros.cli.processes import NodeError, NodeGraph, NodeProcess
 
-OUTPUT_TOPICS = ("captions", "masks", "traces")
+OUTPUT_TOPICS = ("captions", "masks", "traces", "attention")
 INPUT_TOPICS = ("image", "image/compressed", "camera_info", "gaze", "words")
 _READY_S = 120.0
 _IDLE_S = 120.0
