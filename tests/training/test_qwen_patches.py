@@ -14,6 +14,7 @@ CONFIG = QwenVisionConfig(width=32, depth=2, heads=2, window=56, shallow_block=0
 
 def test_patches_equal_those_of_the_released_processor() -> None:
     pytest.importorskip("transformers")
+    pytest.importorskip("PIL")
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     picture = np.random.default_rng(0).integers(0, 256, (84, 140, 3), dtype=np.uint8)
@@ -25,6 +26,7 @@ def test_patches_equal_those_of_the_released_processor() -> None:
 
 def test_fitted_sizes_equal_those_of_the_released_processor() -> None:
     pytest.importorskip("transformers")
+    pytest.importorskip("PIL")
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     random = np.random.default_rng(1)
