@@ -1,11 +1,11 @@
 """The exception tree of the project. Every message names the value, the limit and the remedy.
 
-    TraceVLMError
-    ├── ConfigError        a setting is unknown, of the wrong type or out of range
-    ├── InputError         a file, bag, topic or stream cannot be read as what it should be
-    └── EngineError
-        ├── EngineMismatch the model directory and its manifest, or the caller, disagree
-        └── BackendError   the inference back end is missing or failed at run time
+TraceVLMError
+├── ConfigError        a setting is unknown, of the wrong type or out of range
+├── InputError         a file, bag, topic or stream cannot be read as what it should be
+└── EngineError
+    ├── EngineMismatch the model directory and its manifest, or the caller, disagree
+    └── BackendError   the inference back end is missing or failed at run time
 """
 
 
