@@ -7,17 +7,16 @@ drawn while a phrase was said.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from tracevlm_ros.core.answers import NamedBox, SaidAndDrawn
-from tracevlm_ros.core.attention.words import MAX_IMPORTANCE, word_importance
+from tracevlm_ros.core.answers import NamedBox
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.tokens import dequantise, quantise
 from tracevlm_ros.core.types import BoolArray
 from training.data.messages import Branch, Exchange, TracePoints, TreeConfig
-from training.data.readers.alignment import WORDLESS, NarrativeKeypoints, keypoints_of
+from training.data.phrases import said_and_drawn
+from training.data.readers.alignment import NarrativeKeypoints, keypoints_of
 from training.data.readers.records import Dialogue, Narrative, RawTrace, Record, Region, box_of
 from training.data.readers.shapes import Shape
 from training.data.templates import (
@@ -51,6 +50,7 @@ class BranchWriter:
         self._record, self._size_hw = record, size_hw
         self._config, self._rng, self._drops = config, rng, drops
         self._tasks = [Task(name) for name in config.tasks]
+        self._masks: dict[tuple[int, ...], BoolArray | None] = {}
 
     def branches(self) -> Iterator[Branch]:
         for narrative in self._record.narratives:
@@ -160,12 +160,15 @@ class BranchWriter:
         return None
 
     def _mask(self, shapes: tuple[Shape, ...]) -> BoolArray | None:
-        """Union of ``shapes`` at the model's size; None when empty."""
-        size = (self._config.image_size, self._config.image_size)
-        mask = np.zeros(size, np.bool_)
-        for shape in shapes:
-            mask |= shape.mask(size)
-        return mask if mask.any() else None
+        """Union of ``shapes`` (of the record) at the model's size; None when empty. Drawn once."""
+        known = tuple(id(shape) for shape in shapes)
+        if known not in self._masks:
+            size = (self._config.image_size, self._config.image_size)
+            mask = np.zeros(size, np.bool_)
+            for shape in shapes:
+                mask |= shape.mask(size)
+            self._masks[known] = mask if mask.any() else None
+        return self._masks[known]
 
     def _drawn(self, shapes: tuple[tuple[int, Shape], ...]) -> TracePoints | None:
         """A stroke or gaze over ``shapes`` on the first picture that shows them, simplified as live
@@ -201,57 +204,6 @@ def trace_points(keypoints: NarrativeKeypoints, limit: int) -> TracePoints:
         pen_up,
         keypoints.picture[kept],
     )
-
-
-class _Phrase(NamedTuple):
-    text: str
-    head: str
-    words: range
-
-
-def phrases_of(narrative: Narrative) -> tuple[_Phrase, ...]:
-    """Words up to and with the next one that names a thing; the rest joins the last phrase."""
-    order = sorted(range(len(narrative.words)), key=lambda i: narrative.words[i].start_ns)
-    texts = [narrative.words[index].text.strip() for index in order]
-    ends = [
-        place + 1
-        for place, text in enumerate(texts)
-        if max((word_importance(word) for word in text.split()), default=1) == MAX_IMPORTANCE
-    ]
-    if not ends:
-        return (_Phrase(" ".join(texts), "", range(len(texts))),) if texts else ()
-    starts = [0, *ends[:-1]]
-    last = [*ends[:-1], len(texts)]
-    return tuple(
-        _Phrase(" ".join(texts[a:b]), texts[end - 1].strip(" .,;:!?"), range(a, b))
-        for a, b, end in zip(starts, last, ends, strict=True)
-    )
-
-
-def said_and_drawn(
-    narrative: Narrative, keypoints: NarrativeKeypoints, limit: int
-) -> list[tuple[_Phrase, SaidAndDrawn]]:
-    """Phrases with the keypoints of their words; a phrase without any joins the next one (the last
-    joins the one before)."""
-    order = sorted(range(len(narrative.words)), key=lambda i: narrative.words[i].start_ns)
-    place = np.full(len(narrative.words) + 1, WORDLESS)
-    place[order] = np.arange(len(order))
-    rank = place[keypoints.word]
-    kept = np.isin(
-        np.arange(len(rank)), np.unique(np.linspace(0, len(rank) - 1, limit).round().astype(int))
-    )
-    found: list[tuple[_Phrase, SaidAndDrawn]] = []
-    waiting = ""
-    for phrase in phrases_of(narrative):
-        own = kept & (rank >= phrase.words.start) & (rank < phrase.words.stop)
-        text = f"{waiting} {phrase.text}".strip()
-        waiting = "" if own.any() else text
-        if own.any():
-            found.append((phrase, SaidAndDrawn(text, keypoints.xy[own])))
-    if waiting and found:
-        phrase, part = found[-1]
-        found[-1] = (phrase, part._replace(text=f"{part.text} {waiting}"))
-    return found
 
 
 def _narrative_exchange(

@@ -1,8 +1,7 @@
 """COCO instances and captions, joined by image (Lin et al. 2014).
 
 ``{images[{id, file_name, width, height}], annotations[...], categories[{id, name}]}``; annotations
-carry ``segmentation`` (instances) or ``caption`` (captions), a file may hold either. Captions may
-also be a mapping from image id to a list of texts.
+carry ``segmentation`` (instances) or ``caption`` (captions); a file may hold either or both.
 """
 
 from collections import defaultdict

@@ -9,7 +9,7 @@ import numpy as np
 
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import Image
-from tracevlm_ros.synthetic.clip import Clip, ClipConfig
+from tracevlm_ros.synthetic.clip import Clip, ClipConfig, ClipFrame
 from tracevlm_ros.synthetic.render import Rendered, render
 from tracevlm_ros.synthetic.scene import Scene
 from training.data.photos import read_photo
@@ -70,7 +70,7 @@ class SceneFrame(NamedTuple):
 
     def render(self) -> Rendered:
         """Picture and labels (object index + 1)."""
-        return render(self.scene, self.size_hw)
+        return _rendered(self)
 
     def load(self) -> Image:
         return self.render().image_rgb
@@ -90,14 +90,31 @@ class ClipPicture(NamedTuple):
     number: int
 
     def load(self) -> Image:
-        return _clip(self.config).frame_at(self.number).image_rgb
+        return _frame(self).image_rgb
 
     def labels(self) -> Image:
         """uint8 (H, W): object index + 1."""
-        return _clip(self.config).frame_at(self.number).labels
+        return _frame(self).labels
 
     def exists(self) -> bool:
         return True
+
+
+@lru_cache(maxsize=8)
+def _rendered(picture: SceneFrame) -> Rendered:
+    """Kept for a while: each object's mask asks for the same labels again."""
+    rendered = render(picture.scene, picture.size_hw)
+    for plane in rendered:
+        plane.setflags(write=False)
+    return rendered
+
+
+@lru_cache(maxsize=8)
+def _frame(picture: ClipPicture) -> ClipFrame:
+    frame = _clip(picture.config).frame_at(picture.number)
+    for plane in (frame.image_rgb, frame.labels):
+        plane.setflags(write=False)
+    return frame
 
 
 @lru_cache(maxsize=2)
