@@ -7,6 +7,7 @@ from typing import NamedTuple
 from engine.contract import MANIFEST_NAME
 from engine.runtime.backend import Backend
 from engine.runtime.fake import FakeEngine
+from engine.runtime.gpu_presence import has_nvidia_gpu
 from engine.runtime.manifest import Manifest, read_manifest
 from engine.runtime.plan_progress import OnProgress, ignore_progress
 from engine.runtime.tensorrt_backend import open_tensorrt
@@ -74,6 +75,10 @@ def load_backend(
 
     if backend != "auto":
         return LoadedBackend(OrtBackend(manifest, backend.removeprefix("onnxruntime-")), ())
+    if not has_nvidia_gpu():
+        return LoadedBackend(
+            OrtBackend(manifest, "cpu"), ("runs on the CPU: no NVIDIA GPU is here",)
+        )
     try:
         opened = open_tensorrt(manifest, may_build=False)
         return LoadedBackend(opened, opened.problems)

@@ -12,7 +12,8 @@ pytest.importorskip("onnx", reason="the tiny model is built with the package `on
 
 import onnxruntime
 
-from engine.runtime import load_engine
+from engine.runtime import load_engine, loading
+from engine.runtime.gpu_presence import has_nvidia_gpu
 from engine.runtime.manifest import read_manifest
 from engine.runtime.ort_backend import OrtBackend
 from tests.engine.tiny_model import SIZES, manifest, seal, write_tiny_model
@@ -29,10 +30,30 @@ def test_fake_needs_no_files_and_says_that_it_is_fake() -> None:
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has CUDA: nothing to fall back from")
-def test_auto_falls_back_to_the_cpu_and_says_why(tiny_directory: Path) -> None:
+def test_auto_falls_back_to_the_cpu_and_says_why(
+    tiny_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "has_nvidia_gpu", lambda: True)
     info = load_engine(tiny_directory).info
     assert info.backend == "onnxruntime-cpu"
     assert "no CUDA provider; install onnxruntime-gpu" in info.notes[0]
+
+
+def test_without_a_gpu_auto_takes_the_cpu_and_asks_for_nothing_to_be_installed(
+    tiny_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "has_nvidia_gpu", lambda: False)
+    info = load_engine(tiny_directory).info
+    assert info.backend == "onnxruntime-cpu"
+    assert info.notes == ("runs on the CPU: no NVIDIA GPU is here",)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("nvidia0", True), ("nvhost-gpu", True), ("dxg", True), ("tty0", False)]
+)
+def test_a_gpu_is_told_from_its_device_file(tmp_path: Path, name: str, found: bool) -> None:
+    (tmp_path / name).touch()
+    assert has_nvidia_gpu(tmp_path) is found
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has CUDA")
@@ -49,7 +70,9 @@ def test_the_cpu_asked_for_by_name_is_no_fall_back(tiny_directory: Path) -> None
 
 
 def test_an_unknown_back_end_lists_the_known_ones(tiny_directory: Path) -> None:
-    with pytest.raises(ConfigError, match="'cpu'; it must be one of auto, tensorrt, onnxruntime-cpu"):
+    with pytest.raises(
+        ConfigError, match="'cpu'; it must be one of auto, tensorrt, onnxruntime-cpu"
+    ):
         load_engine(tiny_directory, backend="cpu")
 
 
