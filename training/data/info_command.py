@@ -21,7 +21,7 @@ from training.data.statistics import SurveyConfig, survey
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH")
     add_source_arguments(parser)
-    parser.add_argument("--records", type=int, default=1_000_000, help="read at most so many")
+    parser.add_argument("--records", type=int, default=5000, help="read so many, evenly spread")
     parser.add_argument("--decoded", type=int, default=50, help="decode pictures of so many")
     parser.add_argument("--export-test-images", type=Path, metavar="LIST", help="write the list")
     parser.add_argument("--json", action="store_true", help="print machine-readable results")

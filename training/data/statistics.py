@@ -21,10 +21,11 @@ _NS_PER_S = 1e9
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SurveyConfig:
-    """At most ``records`` records are read, evenly spread, and the pictures of ``decoded`` of them
-    decoded: keypoints, samples by task and damaged pictures are counted on those."""
+    """At most ``records`` records are read (and held), evenly spread, and the pictures of
+    ``decoded`` of them decoded: keypoints, samples by task and damaged pictures are counted on
+    those."""
 
-    records: int = 1_000_000
+    records: int = 5000
     decoded: int = 50
 
     def __post_init__(self) -> None:
@@ -37,15 +38,13 @@ def survey(reader: Reader, config: SurveyConfig) -> dict[str, Any]:
 
     ``drops`` are the reader's and those of the decoded records.
     """
-    read = [
-        record
-        for index in (spread(len(reader), config.records) if len(reader) else [])
-        if (record := reader.read(index)) is not None
-    ]
+    chosen = spread(len(reader), config.records) if len(reader) else []
+    read = [record for index in chosen if (record := reader.read(index)) is not None]
     found: dict[str, Any] = {
         "form": reader.name,
         "split": reader.split,
         "records": len(reader),
+        "read": len(chosen),
         "usable": len(read),
         "pictures": sum(len(record.pictures) for record in read),
     }

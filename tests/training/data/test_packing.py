@@ -152,6 +152,18 @@ def test_pictures_shared_by_samples_are_encoded_once() -> None:
     assert batch.view_row.tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def test_views_without_a_trace_pass_tvp_by_bit_for_bit() -> None:
+    row = one_of_each_task(clip_every=1)
+    batch, model = batch_of([row]), tiny_model()
+    with torch.no_grad():
+        tokens = model.encode(batch.image).tokens[batch.view_image]
+        enhanced = read_packed(model, batch).grounded.enhanced
+    touched = batch.trace.valid.any(dim=1)
+    assert touched.any()
+    assert torch.equal(enhanced[~touched], tokens[~touched])
+    assert not torch.equal(enhanced[touched], tokens[touched])
+
+
 def test_masks_belong_to_the_codebook_tokens_of_their_sample() -> None:
     row = [s for s in one_of_each_task(clip_every=1) if s.branch.masks]
     batch = batch_of([row])

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.errors import InputError
 from training.data.readers.pictures import PhotoFile
 from training.data.readers.records import Record, Region
 from training.data.readers.shapes import read_segmentation
-from training.data.readers.source import Source, read_json, require_keys
+from training.data.readers.source import MALFORMED, Source, expected_form, read_json, require_keys
 
 FORM = "coco"
 
@@ -25,9 +24,10 @@ class CocoFile:
 
     def __init__(self, path: Path, drops: Drops) -> None:
         document = require_keys(path, read_json(path), "images", "annotations")
-        try:
+        with expected_form(path, FORM):
             self.images: dict[int, dict[str, Any]] = {
-                int(image["id"]): image for image in document["images"]
+                int(image["id"]): {**image, "file_name": str(image["file_name"])}
+                for image in document["images"]
             }
             self.categories: dict[int, str] = {
                 int(item["id"]): str(item["name"]) for item in document.get("categories", [])
@@ -35,8 +35,6 @@ class CocoFile:
             self.annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
             for annotation in document["annotations"]:
                 self.annotations[int(annotation["image_id"])].append(annotation)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is not in COCO form: {error!r}; copy it again") from error
         for image_id in [known for known in self.annotations if known not in self.images]:
             drops["annotation_without_image"] += len(self.annotations.pop(image_id))
 
@@ -67,7 +65,7 @@ class Coco:
         if image_id in self._source.excluded:
             self.drops["image_excluded"] += 1
             return None
-        path = picture_path(self._images, str(image["file_name"]))
+        path = picture_path(self._images, image["file_name"])
         if path is None:
             self.drops["picture_missing"] += 1
             return None
@@ -111,15 +109,19 @@ def coco_region(
     if annotation.get("iscrowd"):
         drops["annotation_crowd"] += 1
         return None
-    category = categories.get(annotation.get("category_id", -1), "")
+    try:
+        key = f"coco/{annotation['id']}"
+        category = categories.get(annotation.get("category_id", -1), "")
+        size_hw = (int(image["height"]), int(image["width"]))
+        segmentation = annotation["segmentation"]
+    except MALFORMED:
+        drops["annotation_malformed"] += 1
+        return None
     if not category:
         drops["annotation_unknown_category"] += 1
         return None
-    size_hw = (int(image["height"]), int(image["width"]))
-    shape = read_segmentation(annotation["segmentation"], size_hw, drops)
-    if shape is None:
-        return None
-    return Region(f"coco/{annotation['id']}", category, ((0, shape),), expressions)
+    shape = read_segmentation(segmentation, size_hw, drops)
+    return None if shape is None else Region(key, category, ((0, shape),), expressions)
 
 
 def picture_path(folder: Path, file_name: str) -> Path | None:

@@ -16,7 +16,7 @@ from tracevlm_ros.core.settings import require_range
 from training.data.readers.pictures import VideoFrame
 from training.data.readers.records import Record, Region
 from training.data.readers.shapes import Box, Shape
-from training.data.readers.source import Source, find_folder, read_json, require_keys
+from training.data.readers.source import MALFORMED, Source, find_folder, read_json, require_keys
 
 FORM = "hc-stvg"
 
@@ -46,7 +46,7 @@ class HcStvg:
         name, entry = self._entries[index]
         try:
             return self._record(name, entry)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        except MALFORMED:
             self.drops["annotation_malformed"] += 1
             return None
 

@@ -15,7 +15,7 @@ from training.data.readers.alignment import Reading, raw_trace, words_without_po
 from training.data.readers.json_lines import JsonLines
 from training.data.readers.pictures import PhotoFile
 from training.data.readers.records import Narrative, Record
-from training.data.readers.source import Source
+from training.data.readers.source import MALFORMED, Source
 from training.data.readers.splits import TRAIN, split_in
 
 FORM = "localized narratives"
@@ -43,7 +43,7 @@ class LocalizedNarratives:
         line = self._lines[index]
         try:
             return self._record(index, line or {})
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except MALFORMED:
             self.drops["narrative_malformed"] += 1
             return None
 

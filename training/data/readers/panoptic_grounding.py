@@ -14,7 +14,7 @@ from training.data.readers.coco import picture_path
 from training.data.readers.pictures import PhotoFile
 from training.data.readers.records import GroundedCaption, Phrase, Record, Region
 from training.data.readers.shapes import LabelFile
-from training.data.readers.source import Source, read_json, require_keys
+from training.data.readers.source import MALFORMED, Source, expected_form, read_json, require_keys
 
 FORM = "panoptic narrative grounding"
 
@@ -36,9 +36,10 @@ class PanopticGrounding:
         document = require_keys(
             self._panoptic, read_json(self._panoptic), "annotations", "categories", "images"
         )
-        self._names = {item["id"]: str(item["name"]) for item in document["categories"]}
-        self._files = {int(item["id"]): str(item["file_name"]) for item in document["images"]}
-        self._labels = {int(item["image_id"]): item for item in document["annotations"]}
+        with expected_form(self._panoptic, "COCO panoptic"):
+            self._names = {item["id"]: str(item["name"]) for item in document["categories"]}
+            self._files = {int(item["id"]): str(item["file_name"]) for item in document["images"]}
+            self._labels = {int(item["image_id"]): item for item in document["annotations"]}
         self._images = source.images or source.annotations.parent
 
     def __len__(self) -> int:
@@ -47,7 +48,7 @@ class PanopticGrounding:
     def read(self, index: int) -> Record | None:
         try:
             return self._record(index, self._captions[index])
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except MALFORMED:
             self.drops["narrative_malformed"] += 1
             return None
 

@@ -18,7 +18,7 @@ from tracevlm_ros.core.errors import InputError
 from training.data.readers.coco import CocoFile, coco_region, picture_path
 from training.data.readers.pictures import PhotoFile
 from training.data.readers.records import Record, Region
-from training.data.readers.source import Source, read_json
+from training.data.readers.source import Source, expected_form, read_json
 from training.data.readers.splits import split_in
 
 FORM = "refcoco"
@@ -41,13 +41,14 @@ class RefCoco:
         folder = folder if folder.is_dir() else folder.parent
         self._file = CocoFile(folder / "instances.json", self.drops)
         self._images = source.images or folder
-        self._by_id = {
-            item["id"]: item for found in self._file.annotations.values() for item in found
-        }
+        with expected_form(folder / "instances.json", FORM):
+            self._by_id = {
+                item["id"]: item for found in self._file.annotations.values() for item in found
+            }
         self._refs: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for ref in read_refs(refs_file(source.annotations)):
-            if split_in(str(ref["split"])) == source.split:
-                self._refs[int(ref["image_id"])].append(ref)
+            if split_in(ref["split"]) == source.split:
+                self._refs[ref["image_id"]].append(ref)
             else:
                 self.drops["expression_of_other_split"] += len(ref["sentences"])
         self._ids = sorted(self._refs)
@@ -64,7 +65,7 @@ class RefCoco:
         if image is None:
             self.drops["annotation_without_image"] += len(self._refs[image_id])
             return None
-        path = picture_path(self._images, str(image["file_name"]))
+        path = picture_path(self._images, image["file_name"])
         if path is None:
             self.drops["picture_missing"] += 1
             return None
@@ -81,7 +82,7 @@ class RefCoco:
         if annotation is None:
             self.drops["expression_without_annotation"] += 1
             return None
-        said = [str(sentence["sent"]).strip() for sentence in ref["sentences"]]
+        said = [" ".join(sentence["sent"].split()) for sentence in ref["sentences"]]
         if not any(said):
             self.drops["expression_empty"] += 1
             return None
@@ -104,22 +105,35 @@ def read_refs(path: Path) -> list[dict[str, Any]]:
     """The expressions of a refs file. InputError when it is damaged, of another form, or a pickle
     that asks for code."""
     document = unpickle_plain(path) if path.suffix in (".p", ".pkl") else read_json(path)
-    wanted = {"ref_id", "ann_id", "image_id", "split", "sentences"}
-    if not isinstance(document, list) or not all(
-        isinstance(ref, dict) and wanted <= ref.keys() for ref in document
-    ):
-        raise InputError(f"{path} is no list of expressions with {', '.join(sorted(wanted))}")
+    if not isinstance(document, list) or not all(map(_is_ref, document)):
+        raise InputError(
+            f"{path} is no list of ref_id, ann_id, image_id, split and sentences; copy it again"
+        )
     return document
+
+
+def _is_ref(ref: object) -> bool:
+    """Whether it has all that is used, each of its type."""
+    if not isinstance(ref, dict):
+        return False
+    numbers = (ref.get(name) for name in ("ref_id", "ann_id", "image_id"))
+    sentences = ref.get("sentences")
+    return (
+        all(isinstance(number, int) for number in numbers)
+        and isinstance(ref.get("split"), str)
+        and isinstance(sentences, list)
+        and all(isinstance(s, dict) and isinstance(s.get("sent"), str) for s in sentences)
+    )
 
 
 def ids_of_test_images(paths: list[Path]) -> frozenset[int]:
     """Image ids of the test splits (test, testA, testB) of all ``paths``: to be excluded from every
     stage of training."""
     return frozenset(
-        int(ref["image_id"])
+        ref["image_id"]
         for path in paths
         for ref in read_refs(refs_file(path))
-        if split_in(str(ref["split"])) == "test"
+        if split_in(ref["split"]) == "test"
     )
 
 

@@ -15,6 +15,9 @@ from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import BoolArray, FloatArray, Image
 from training.data.photos import fill
 
+_FARTHEST_PX = 100_000.0
+_MOST_PIXELS = 1 << 28
+
 
 class Shape(Protocol):
     """The place of one object in one picture."""
@@ -114,8 +117,9 @@ def read_segmentation(
 ) -> Outlines | RunLengths | None:
     """A COCO ``segmentation``: a list of polygons, or run lengths (a list or packed text).
 
-    Polygons of fewer than three corners, or not finite, and those that lie outside the picture
-    altogether are left out and counted; None when nothing is left.
+    Polygons of fewer than three corners, or with a corner that is not finite or absurdly far away,
+    and those that lie outside the picture altogether are left out and counted; None when nothing is
+    left.
     """
     if isinstance(segmentation, Mapping):
         shape = _run_lengths(segmentation)
@@ -125,6 +129,9 @@ def read_segmentation(
             drops["mask_empty"] += 1
             return None
         return shape
+    if min(size_hw) < 1:
+        drops["picture_without_size"] += 1
+        return None
     if not isinstance(segmentation, Sequence) or isinstance(segmentation, str) or not segmentation:
         drops["annotation_without_polygon"] += 1
         return None
@@ -138,7 +145,7 @@ def _polygon(item: object, size_hw: tuple[int, int], drops: Drops) -> tuple[Floa
     except (TypeError, ValueError):
         drops["polygon_malformed"] += 1
         return None
-    if len(corners) < 3 or not np.isfinite(corners).all():
+    if len(corners) < 3 or not (np.abs(corners) <= _FARTHEST_PX).all():
         drops["polygon_malformed"] += 1
         return None
     low, high = corners.min(axis=0), corners.max(axis=0)
@@ -149,14 +156,15 @@ def _polygon(item: object, size_hw: tuple[int, int], drops: Drops) -> tuple[Floa
 
 
 def _run_lengths(stored: Mapping[str, Any]) -> RunLengths | None:
-    """None unless the counts are whole, not negative, and fill the picture exactly."""
+    """None unless the counts are whole, not negative, and fill a picture of sane size exactly."""
     try:
         height, width = (int(side) for side in stored["size"])
         raw = stored["counts"]
         counts = unpack_counts(raw) if isinstance(raw, str | bytes) else tuple(map(int, raw))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    if min(counts, default=-1) < 0 or sum(counts) != height * width or height * width == 0:
+    pixels = height * width if min(height, width) > 0 else 0
+    if min(counts, default=-1) < 0 or sum(counts) != pixels or not 0 < pixels <= _MOST_PIXELS:
         return None
     return RunLengths(counts, (height, width))
 

@@ -1,7 +1,8 @@
 """What a reader is told, and what every reader can do."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,9 @@ from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
 from training.data.readers.records import Record
 from training.data.readers.splits import agreed_split, require_training
+
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+"""What taking apart a document of another form raises."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +70,15 @@ def require_keys(path: Path, document: object, *keys: str) -> dict[str, Any]:
     if missing:
         raise InputError(f"{path} lacks '{missing[0]}'; it is not of the form expected here")
     return dict(document)
+
+
+@contextmanager
+def expected_form(path: Path, form: str) -> Iterator[None]:
+    """Errors of taking ``path`` apart become one InputError."""
+    try:
+        yield
+    except MALFORMED as error:
+        raise InputError(f"{path} is not of the form {form}: {error!r}; copy it again") from error
 
 
 def find_folder(start: Path, *names: str) -> Path:

@@ -18,7 +18,7 @@ from training.data.readers.json_lines import JsonLines
 from training.data.readers.localized_narratives import finished
 from training.data.readers.pictures import PhotoFile, Picture
 from training.data.readers.records import Narrative, Record
-from training.data.readers.source import Source, find_folder
+from training.data.readers.source import MALFORMED, Source, find_folder
 from training.data.readers.splits import TRAIN, split_in
 
 FORM = "video localized narratives"
@@ -45,7 +45,7 @@ class VideoNarratives:
         line = self._lines[index]
         try:
             return self._record(line or {})
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except MALFORMED:
             self.drops["narrative_malformed"] += 1
             return None
 

@@ -17,7 +17,7 @@ from tracevlm_ros.core.errors import InputError
 from training.data.readers.pictures import PhotoFile, Picture, VideoFrame
 from training.data.readers.records import Dialogue, Record, Region, Turn
 from training.data.readers.shapes import Outlines, RunLengths, Shape, read_segmentation
-from training.data.readers.source import Source, find_folder, read_json
+from training.data.readers.source import MALFORMED, Source, find_folder, read_json
 
 FORM = "videorefer"
 _SHOWN = re.compile(r"<(?:video|image)>\s*")
@@ -50,7 +50,7 @@ class VideoRefer:
             return self._record(index, self._entries[index])
         except InputError:
             self.drops["picture_damaged"] += 1
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except MALFORMED:
             self.drops["annotation_malformed"] += 1
         return None
 
