@@ -56,6 +56,18 @@ def test_a_run_resumes_where_it_stopped_and_other_settings_are_refused(
         make_plan([bags], out, EvaluationConfig(), "fake")
 
 
+def test_what_an_interrupted_job_left_does_not_stop_the_next_run(
+    bags: Path, tmp_path: Path
+) -> None:
+    out, config = tmp_path / "out", EvaluationConfig()
+    job = next(j for j in make_plan([bags], out, config, "fake").jobs if j.name == "day1__run")
+    (out / "recordings" / job.name / "bag").mkdir(parents=True)
+    (out / "recordings" / job.name / "bag" / "bag_0.mcap").write_bytes(b"half")
+    (outcome,) = run_here([job], LOAD, config, out)
+    assert outcome.error is None and outcome.frames == 15
+    assert (out / "recordings" / job.name / "predictions.jsonl").is_file()
+
+
 def test_what_is_read_back_gives_the_same_figures(bags: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     plan = make_plan([bags], out, CONFIG, "fake")

@@ -9,7 +9,6 @@ import numpy as np
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import BoolArray, Image
 
-
 _FINE = 4
 """Outlines are drawn this many times finer; a pixel counts when half of it is inside."""
 

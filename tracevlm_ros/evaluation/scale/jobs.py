@@ -6,14 +6,14 @@ done. A second call with the same settings does the rest; other settings are ref
 
 import hashlib
 import json
-import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.errors import InputError
-from tracevlm_ros.evaluation.evaluate import EvaluationConfig, RecordingResult, evaluate_bag
+from tracevlm_ros.evaluation.evaluate import EvaluationConfig, evaluate_bag
 from tracevlm_ros.evaluation.recording import find_bags
 from tracevlm_ros.evaluation.scale.result_files import write_result
 
@@ -73,7 +73,6 @@ def run_job(job: Job, engine: Engine, config: EvaluationConfig, out: Path) -> Jo
     folder = out / "recordings" / job.name
     _remove_partial(folder)
     result = evaluate_bag(job.bag, job.name, engine, config, folder)
-    result.strip, result.cases = RecordingResult(job.name, job.bag).strip, result.cases
     write_result(result, result_path(out, job))
     return JobOutcome(job.name, result.samples.frames, result.wall_s, result.error)
 
@@ -126,8 +125,4 @@ def _claim(out: Path, identity: dict[str, str]) -> None:
 def _remove_partial(folder: Path) -> None:
     """Throw away what an interrupted job left: the writer wants a new bag."""
     if folder.is_dir():
-        for root, folders, files in os.walk(folder, topdown=False):
-            for name in files:
-                (Path(root) / name).unlink()
-            for name in folders:
-                (Path(root) / name).rmdir()
+        shutil.rmtree(folder)
