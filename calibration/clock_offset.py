@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import BoolArray, FloatArray, IntArray
+
+ComplexArray = NDArray[np.complex128]
 
 _RATE_HZ = 500.0
 _MIN_OVERLAP_S = 1.0
@@ -166,12 +169,9 @@ def _best_shift(looked: _Path, seen: _Path, grid: FloatArray, limit_s: float) ->
     reach = np.arange(-lags, lags + 1) / _RATE_HZ
     wide = np.concatenate([grid[0] + reach[:lags], grid, grid[-1] + reach[lags + 1 :]])
     views, views_known = seen.velocity(wide, span_s)
-    scores = np.zeros(2 * lags + 1)
-    for lag in range(2 * lags + 1):
-        part = slice(lag, lag + len(grid))
-        both = moves_known & views_known[part]
-        if np.count_nonzero(both) >= _MIN_KNOWN_S * _RATE_HZ:
-            scores[lag] = _correlation(moves[both], views[part][both])
+    scores = masked_correlations(
+        moves, moves_known, views, views_known, round(_MIN_KNOWN_S * _RATE_HZ)
+    )
     peak = int(np.argmax(scores))
     needed = max(_MIN_CORRELATION, _CHANCE * np.sqrt(_RATE_HZ / max(1, moves_known.sum())))
     if not 0 < peak < 2 * lags or scores[peak] < needed:
@@ -182,11 +182,38 @@ def _best_shift(looked: _Path, seen: _Path, grid: FloatArray, limit_s: float) ->
     return _Shift(float((peak - lags + offset) / _RATE_HZ), float(scores[peak]))
 
 
-def _correlation(first: FloatArray, second: FloatArray) -> float:
-    """Normalised correlation of two (G, 2) signals, means removed."""
-    a, b = first - first.mean(axis=0), second - second.mean(axis=0)
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.sum(a * b)) / norm if norm > 0 else 0.0
+def masked_correlations(
+    first: FloatArray,
+    first_known: BoolArray,
+    second: FloatArray,
+    second_known: BoolArray,
+    least: int,
+) -> FloatArray:
+    """Correlation of ``first`` (G, 2) with each stretch of ``second`` (G + L - 1, 2); (L,).
+
+    Over the samples that both know, each column's mean removed, columns summed; 0 where fewer than
+    ``least`` are known. All sums at once by Fourier transform.
+    """
+    size = len(second) + len(first)
+    known = np.fft.rfft(first_known.astype(np.float64), size).conj()
+    views_known = np.fft.rfft(second_known.astype(np.float64), size)
+    lags = len(second) - len(first) + 1
+
+    def sums(a: ComplexArray, b: ComplexArray) -> FloatArray:
+        return np.asarray(np.fft.irfft(a * b, size)[:lags])
+
+    count = np.maximum(np.round(sums(known, views_known)), 1.0)
+    product, power_a, power_b = np.zeros(lags), np.zeros(lags), np.zeros(lags)
+    for axis in (0, 1):
+        a, b = first[:, axis] * first_known, second[:, axis] * second_known
+        spectrum_a, spectrum_b = np.fft.rfft(a, size).conj(), np.fft.rfft(b, size)
+        sum_a, sum_b = sums(spectrum_a, views_known), sums(known, spectrum_b)
+        product += sums(spectrum_a, spectrum_b) - sum_a * sum_b / count
+        power_a += sums(np.fft.rfft(a * a, size).conj(), views_known) - sum_a**2 / count
+        power_b += sums(known, np.fft.rfft(b * b, size)) - sum_b**2 / count
+    norm = np.sqrt(np.maximum(power_a, 0.0) * np.maximum(power_b, 0.0))
+    usable = (count >= least) & (norm > 1e-9 * np.max(norm, initial=0.0))
+    return np.where(usable, product / np.where(usable, norm, 1.0), 0.0)
 
 
 def _line_through(found: FloatArray, origin_ns: int) -> ClockOffset:

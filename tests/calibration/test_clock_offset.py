@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from calibration.clock_offset import ClockOffset, Motion, estimate_offset
+from calibration.clock_offset import ClockOffset, Motion, estimate_offset, masked_correlations
 from tracevlm_ros.core.errors import InputError
 
 START_NS = 1_700_000_000_000_000_000
@@ -69,3 +69,25 @@ def test_stamps_that_do_not_rise_are_refused() -> None:
     gaze, camera = recording(0.0)
     with pytest.raises(InputError, match="rising"):
         estimate_offset(Motion(gaze.stamp_ns[::-1], gaze.xy_px), camera)
+
+
+def plain_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Of two (G, 2) signals, each column's mean removed: the definition."""
+    a, b = first - first.mean(axis=0), second - second.mean(axis=0)
+    return float(np.sum(a * b) / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def test_correlations_by_fourier_transform_equal_the_definition() -> None:
+    rng = np.random.default_rng(11)
+    first, second = rng.normal(3, 40, (211, 2)), rng.normal(-5, 60, (260, 2))
+    first_known, second_known = rng.random(211) < 0.8, rng.random(260) < 0.7
+    second_known[200:] = False
+    found = masked_correlations(first, first_known, second, second_known, least=100)
+    for lag, value in enumerate(found):
+        part = slice(lag, lag + 211)
+        both = first_known & second_known[part]
+        if both.sum() < 100:
+            assert value == 0.0
+        else:
+            assert value == pytest.approx(plain_correlation(first[both], second[part][both]))
+    assert np.count_nonzero(found) > 10

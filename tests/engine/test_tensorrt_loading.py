@@ -49,6 +49,7 @@ def recorded_machine(
         )
 
     monkeypatch.setattr(loading, "open_tensorrt", opened)
+    monkeypatch.setattr(loading, "has_nvidia_gpu", lambda: True)
     defaults = PlanBuilder.__init__.__defaults__
     monkeypatch.setattr(PlanBuilder.__init__, "__defaults__", (*(defaults or ())[:-1], noting))
     return library
@@ -117,5 +118,6 @@ def test_tensorrt_asked_for_by_name_is_never_replaced(
         return open_tensorrt(*arguments, **named, find_device=lambda: Cuda(RecordedDriver(0)))
 
     monkeypatch.setattr(loading, "open_tensorrt", opened)
+    monkeypatch.setattr(loading, "has_nvidia_gpu", lambda: True)
     with pytest.raises(BackendError, match="the CUDA driver lists 0"):
         load_engine(tiny_directory, backend="tensorrt")
