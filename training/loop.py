@@ -83,7 +83,7 @@ class Trainer:
                 if self.step % self.config.save_every == 0:
                     self.save()
                 every = self.config.evaluate_every
-                if every and self.config.stage == "joint" and self.step % every == 0:
+                if every and self.config.stage != "vision" and self.step % every == 0:
                     self._evaluate()
         finally:
             for number, handler in previous.items():

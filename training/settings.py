@@ -12,6 +12,7 @@ from training.model.config import ModelConfig, nano, paper_mode, tiny
 STAGES: dict[str, tuple[str, ...]] = {
     "vision": ("visual", "patch_heads"),
     "joint": ("visual", "patch_heads", "tvp", "model", "pixel_decoder"),
+    "language": ("model",),
 }
 """What each stage trains, by the first name of the parameter; everything else is frozen."""
 

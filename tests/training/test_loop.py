@@ -71,6 +71,8 @@ def test_freezing_counts_the_parameters_that_train() -> None:
     heads = sum(p.numel() for p in model.patch_heads.parameters())
     assert freeze_for("vision", model) == encoder + heads < everything
     assert not any(p.requires_grad for p in model.model.parameters())
+    language = sum(p.numel() for p in model.model.parameters())
+    assert freeze_for("language", model) == language
 
 
 def test_loss_falls_on_a_few_batches(tmp_path) -> None:
