@@ -23,13 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="results")
     parser.add_argument("--model", default="", help="model directory (default: the built-in one)")
     parser.add_argument("--bag", type=Path, help="another bag than the bundled one")
+    parser.add_argument(
+        "--rate", type=float, default=0.6, help="speed (default 0.6: two slow cores drop nothing)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run both commands; the status of the first that fails."""
     bag = arguments.bag or sample_bag_path()
     recording, report = _fresh_folders(arguments.out)
-    live = ["--bag", str(bag), "--record", str(recording)]
+    live = ["--bag", str(bag), "--record", str(recording), "--rate", str(arguments.rate)]
     if arguments.model:
         live += ["--model", arguments.model]
     scored = [str(bag), "--recorded", str(recording), "--report", str(report), "--overlay"]

@@ -24,7 +24,7 @@ class LiveConfig:
     """
 
     max_traces: int = 3
-    linger_ms: float = 3000.0
+    linger_ms: float = 2000.0
     min_dwell_ms: float = 150.0
     refresh_ms: float = 2000.0
     embedding_delay_ms: float = 200.0
