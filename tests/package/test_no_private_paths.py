@@ -50,7 +50,8 @@ def test_no_tracked_file_names_a_package_registry() -> None:
 
 
 def test_the_patterns_find_what_they_are_for() -> None:
-    assert _HOME.search("see /home/ann/ws") and _HOME.search('f"/{'work'}/main/x"')
+    folder = "/".join(["", "work", "ws", "x"])
+    assert _HOME.search("see /home/ann/ws") and _HOME.search(f'"{folder}"')
     assert not _HOME.search("a path/home/x") and not _HOME.search("$OUT/work/x")
     assert _REGISTRY.search("pip install --index-url x")
     assert not _REGISTRY.search("the ROS 2 wheels of PyPI")
