@@ -29,6 +29,7 @@ from lifecycle_msgs.msg import Transition
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from tracevlm_ros.cli.bag_plan import plan_bag
+from tracevlm_ros.cli.dds import MALLOC
 
 PACKAGE = "tracevlm_ros"
 BAG_SUFFIXES = (".mcap", ".db3")
@@ -76,7 +77,7 @@ def _arguments() -> list[LaunchDescriptionEntity]:
 def _transport() -> list[LaunchDescriptionEntity]:
     """Shared memory large enough for images, unless the user has a profile of his own."""
     profile = Path(get_package_share_directory(PACKAGE)) / "config" / "fastdds_shm.xml"
-    defaults = {"FASTDDS_DEFAULT_PROFILES_FILE": str(profile), "MALLOC_ARENA_MAX": "1"}
+    defaults = {"FASTDDS_DEFAULT_PROFILES_FILE": str(profile), **MALLOC}
     return [
         SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=default))
         for name, default in defaults.items()

@@ -29,6 +29,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "simplify"): Command("tracevlm_ros.cli.bench_simplify", "trace simplification"),
     ("bench", "track"): Command("tracevlm_ros.cli.bench_track", "keypoint tracking"),
     ("bench", "engine"): Command("tracevlm_ros.cli.bench_engine", "a model: speed and memory"),
+    ("bench", "node"): Command("tracevlm_ros.cli.bench_node", "latency of the node, no engine"),
     ("bench", "davis"): Command("tracevlm_ros.cli.bench_davis", "stroke -> masks through a clip"),
     ("bench", "instances"): Command("tracevlm_ros.cli.bench_instances", "stroke -> mask on photos"),
     ("bench", "vidln"): Command("tracevlm_ros.cli.bench_vidln", "real traces -> captions"),

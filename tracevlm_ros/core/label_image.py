@@ -1,6 +1,8 @@
 """From mask logits of several traces to one label image in the camera's pixels."""
 
+import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,25 +18,63 @@ def label_of(trace_id: int) -> int:
     return (trace_id - 1) % LABELS + 1
 
 
+class _Part(NamedTuple):
+    """The part of a mask that can be above 0: cells of the logits, and the pixels they cover."""
+
+    cells: tuple[slice, slice]
+    pixels: tuple[slice, slice]
+    size_wh: tuple[int, int]
+
+
 def compose(
     frame: Frame, trace_ids: Sequence[int], logits: Sequence[NDArray[np.float32] | None]
 ) -> Masks:
-    """Each pixel goes to the trace with the highest logit above 0.
+    """Each pixel goes to the trace with the highest logit above 0, of equal ones to the first.
 
     ``logits[i]`` float32 (h, w) covers the whole frame at the model's mask size; None: no mask yet.
+    Between the centres of its cells a logit is interpolated linearly.
     """
     height, width = frame.image_rgb.shape[:2]
     labels = np.zeros((height, width), dtype=np.uint16)
-    best: NDArray[np.float32] | None = None
+    best = np.zeros((height, width), dtype=np.float32)
     shown: list[int] = []
     for trace_id, logit in zip(trace_ids, logits, strict=True):
         if logit is None:
             continue
-        full = np.asarray(
-            cv2.resize(logit, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32
-        )
-        wins = full > 0 if best is None else full > np.maximum(best, 0)
-        labels[wins] = label_of(trace_id)
-        best = full if best is None else np.maximum(best, full)
         shown.append(trace_id)
+        part = _part_above_zero(logit, (height, width))
+        if part is None:
+            continue
+        fine = cv2.resize(logit[part.cells], part.size_wh, interpolation=cv2.INTER_LINEAR)
+        before = best[part.pixels]
+        np.copyto(labels[part.pixels], label_of(trace_id), where=fine > before)
+        np.maximum(before, fine, out=before)
     return Masks(frame.stamp_ns, frame.frame_id, labels, tuple(shown))
+
+
+def _part_above_zero(logit: NDArray[np.float32], size_hw: tuple[int, int]) -> _Part | None:
+    """None where no logit is above 0. Most masks are small: only their part is scaled up."""
+    above = logit > 0
+    spans = [
+        _span(np.any(above, axis=1 - axis), cells, pixels)
+        for axis, (cells, pixels) in enumerate(zip(logit.shape, size_hw, strict=True))
+    ]
+    if spans[0] is None or spans[1] is None:
+        return None
+    (rows, tall), (columns, wide) = spans[0], spans[1]
+    return _Part((rows, columns), (tall, wide), (wide.stop - wide.start, tall.stop - tall.start))
+
+
+def _span(above: Any, cells: int, pixels: int) -> tuple[slice, slice] | None:
+    """Cells that are ``above`` (bool, one a cell) with two more at each side, and their pixels, along one axis.
+
+    The scaled part equals that part of the scaled whole, except beyond the outermost centres; there
+    the whole is not above 0 either. Its ends fall on the border between two pixels.
+    """
+    found = np.flatnonzero(above)
+    if not len(found):
+        return None
+    step = cells // math.gcd(cells, pixels)
+    first = max(0, int(found[0]) - 2) // step * step
+    last = min(cells, -(-(int(found[-1]) + 3) // step) * step)
+    return slice(first, last), slice(first * pixels // cells, last * pixels // cells)

@@ -211,14 +211,14 @@ class FastPath(Worker):
             return False
         message, arrival = taken
         start_s = time.monotonic()
-        self._stopwatch.add("image_queue", arrival.received_s, start_s)
         try:
             frame = self._decode(message)
         except InputError as error:
             self.inbox.count_drop("image_undecodable")
             self.problems.say("image_undecodable", str(error))
             return True
-        self._stopwatch.add("image_decode", start_s)
+        self._stopwatch.add("image_queue", arrival.received_s, start_s, frame.stamp_ns)
+        self._stopwatch.add("image_decode", start_s, None, frame.stamp_ns)
         self._size_hw = frame.image_rgb.shape[:2]
         while self._unsized:
             self._pipeline.add_gaze(self._unsized.popleft().in_pixels(self._size_hw))
@@ -233,8 +233,8 @@ class FastPath(Worker):
             return False
         end_s = time.monotonic()
         arrival = self._arrival_of(step.frame.stamp_ns, start_s)
-        self._stopwatch.add("gaze_wait", arrival.received_s, start_s)
-        self._stopwatch.add("fast_path", start_s, end_s)
+        self._stopwatch.add("gaze_wait", arrival.received_s, start_s, step.frame.stamp_ns)
+        self._stopwatch.add("fast_path", start_s, end_s, step.frame.stamp_ns)
         self._sink.step_done(step, arrival)
         for request in step.requests:
             self._sink.describe_wanted(request, arrival, None)

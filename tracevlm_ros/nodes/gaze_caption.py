@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -30,10 +31,14 @@ from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.session import Session
 from tracevlm_ros.nodes.spin import StopRequest, run_node
 from tracevlm_ros.nodes.stopwatch import Stopwatch
+from tracevlm_ros.nodes.timed_engine import TimedEngine
 from tracevlm_ros.nodes.warm_up import compile_in_background, warm_up
 
 SCHEMA = Path(__file__).with_name("parameters.yaml")
 DIAGNOSTICS_PERIOD_S = 1.0
+SWITCH_INTERVAL_S = 0.0005
+"""The fast path takes the interpreter's lock again after each call of OpenCV and of the engine;
+Python's 5 ms would let the executor's thread keep it that long each time."""
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
@@ -112,7 +117,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             self._report()
             warm_up(config, self._engine)
             compile_in_background()
-            self._session = Session(self, self._engine, config)
+            self._session = Session(self, TimedEngine(self._engine, self.stopwatch), config)
         except TraceVLMError as error:
             self._free()
             self._engine_state = f"failed: {error}"
@@ -226,6 +231,8 @@ def make(_stop: StopRequest) -> GazeCaption:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    cv2.setNumThreads(1)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     return run_node(make, argv)
 
 

@@ -81,13 +81,15 @@ class Outputs:
         """Publish one frame's masks and traces, and the pictures that someone wants."""
         start_s = time.monotonic()
         header = convert.header_of(step.frame.stamp_ns, step.frame.frame_id)
-        for trace in step.traces:
-            self._traces.publish(convert.trace_message(trace, header))
+        if _is_wanted(self._traces):
+            for trace in step.traces:
+                self._traces.publish(convert.trace_message(trace, header))
         if _is_wanted(self._masks):
             self._masks.publish(convert.masks_message(step.masks))
         self._stopwatch.event("masks")
-        self._stopwatch.add("publish", start_s)
-        self._stopwatch.add("received_to_published", arrival.received_s)
+        end_s, frame_ns = time.monotonic(), step.frame.stamp_ns
+        self._stopwatch.add("publish", start_s, end_s, frame_ns)
+        self._stopwatch.add("received_to_published", arrival.received_s, end_s, frame_ns)
         if _is_wanted(self._binary):
             self._binary.publish(convert.image_message(_newest_mask(step), "mono8", header))
         if _is_wanted(self._attention):

@@ -24,7 +24,9 @@ class Percentiles(NamedTuple):
 class StopwatchListener(Protocol):
     """Told of everything as it happens, in the thread that it happens in."""
 
-    def duration(self, stage: str, start_s: float, end_s: float) -> None: ...
+    def duration(
+        self, stage: str, start_s: float, end_s: float, frame_ns: int | None = None
+    ) -> None: ...
 
     def event(self, stream: str, now_s: float) -> None: ...
 
@@ -44,13 +46,22 @@ class Stopwatch:
         self._events_s: defaultdict[str, deque[float]] = defaultdict(deque)
         self._totals: defaultdict[str, int] = defaultdict(int)
 
-    def add(self, stage: str, start_s: float, end_s: float | None = None) -> None:
-        """Add one duration; times are of ``time.monotonic``, the end is now by default."""
+    def add(
+        self,
+        stage: str,
+        start_s: float,
+        end_s: float | None = None,
+        frame_ns: int | None = None,
+    ) -> None:
+        """Add one duration; times are of ``time.monotonic``, the end is now by default.
+
+        ``frame_ns`` is the stamp of the frame that was worked on, where it was one.
+        """
         end_s = time.monotonic() if end_s is None else end_s
         with self._lock:
             self._durations_ms[stage].append(1e3 * (end_s - start_s))
         if (listener := self.listener) is not None:
-            listener.duration(stage, start_s, end_s)
+            listener.duration(stage, start_s, end_s, frame_ns)
 
     def event(self, stream: str, now_s: float | None = None) -> None:
         """Something came in or went out on ``stream``."""
