@@ -13,6 +13,10 @@ VERSION = next(
     if line.startswith("__version__")
 )
 NODES = (
+    "await_idle",
+    "bench_listener",
+    "bench_source",
+    "container",
     "gaze_caption",
     "gaze_driver",
     "monitor",

@@ -2,13 +2,17 @@
 
     ros2 launch tracevlm_ros gaze_caption.launch.py source:=/path/to/bag model:=/path/to/model
 
+Each node is a process of its own, or all are one with composition:=true: then respawn and the
+lifecycle events of launch do not apply, the node starts itself, and all ends when one fails.
 ``--show-args`` lists the arguments. Only launch and launch_ros calls that Jazzy, Kilted and Lyrical
 share are used.
 """
 
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
     DeclareLaunchArgument,
@@ -30,6 +34,7 @@ from lifecycle_msgs.msg import Transition
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from tracevlm_ros.cli.bag_plan import plan_bag
 from tracevlm_ros.cli.dds import MALLOC
+from tracevlm_ros.cli.live_graph import OUTPUT_TOPICS, keep_all
 
 PACKAGE = "tracevlm_ros"
 BAG_SUFFIXES = (".mcap", ".db3")
@@ -48,18 +53,21 @@ ARGUMENTS = {
         "Parameters of gaze_caption.",
     ),
     "use_sim_time": ("false", "Follow /clock; set it to true for a bag."),
+    "rate": ("1.0", "Speed of a bag or video file."),
+    "record": ("", "New bag for captions, masks, traces and attention; empty records nothing."),
+    "keep_all": ("false", "Drop no frame, even when the engine falls behind: for recordings."),
+    "composition": ("false", "All nodes in one process, which spares copies of images."),
     "autostart": ("true", "Configure and activate gaze_caption at start."),
     "respawn": ("false", "Start gaze_caption again when it dies."),
 }
 
 
-class Source(NamedTuple):
-    """What plays: ``executable`` is empty when nothing does. ``graph`` overrides gaze_caption."""
+class Program(NamedTuple):
+    """One node: its executable, its parameters and what it renames."""
 
     executable: str
     parameters: dict[str, Any]
     remappings: list[tuple[str, str]]
-    graph: dict[str, Any]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -86,37 +94,79 @@ def _transport() -> list[LaunchDescriptionEntity]:
 
 def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    source = _choose_source(values)
-    nodes = _gaze_caption(source.graph)
-    if source.executable:
-        nodes.append(
-            Node(
-                package=PACKAGE,
-                executable=source.executable,
-                name=source.executable,
-                namespace=LaunchConfiguration("namespace"),
-                parameters=[source.parameters],
-                remappings=source.remappings,
-                output="screen",
-            )
-        )
-    return nodes
+    graph, *others = _programs(values)
+    if _is_true(values["composition"]):
+        return [_container([graph, *others], values)]
+    return [*_gaze_caption(graph.parameters), *(_process(other) for other in others)]
 
 
-def _choose_source(values: dict[str, str]) -> Source:
-    """A player for a bag, a source node for anything else, nothing for an empty argument."""
-    source = values["source"]
-    if not source:
-        return Source("", {}, [], {})
-    path = Path(source).expanduser()
-    if path.is_dir() or path.suffix in BAG_SUFFIXES:
-        plan = plan_bag(path, values["namespace"])
-        parameters = {"bag": str(path), "wait_for": plan.wait_for}
-        return Source(
-            "player", parameters, list(plan.remappings.items()), {"gaze_type": plan.gaze_type}
-        )
-    parameters = {"video": source, **({"gaze": values["gaze"]} if values["gaze"] else {})}
-    return Source("sources", parameters, [], {})
+def _is_true(text: str) -> bool:
+    return text.lower() in ("true", "1", "yes")
+
+
+def _programs(values: dict[str, str]) -> list[Program]:
+    """gaze_caption, and what plays and records; parameters are those that differ by arguments."""
+    graph: dict[str, Any] = keep_all(values["namespace"]) if _is_true(values["keep_all"]) else {}
+    others = []
+    if source := values["source"]:
+        path = Path(source).expanduser()
+        if path.is_dir() or path.suffix in BAG_SUFFIXES:
+            plan = plan_bag(path, values["namespace"])
+            graph["gaze_type"] = plan.gaze_type
+            played = {"bag": str(path), "wait_for": plan.wait_for, "rate": float(values["rate"])}
+            others.append(Program("player", played, list(plan.remappings.items())))
+        else:
+            gaze = {"gaze": values["gaze"]} if values["gaze"] else {}
+            shown = {"video": source, "rate": float(values["rate"]), **gaze}
+            others.append(Program("sources", shown, []))
+    if values["record"]:
+        recorded = {
+            "bag": values["record"],
+            "topics": ",".join(OUTPUT_TOPICS),
+            "use_sim_time": _is_true(values["use_sim_time"]),
+        }
+        others.append(Program("recorder", recorded, []))
+    return [Program("gaze_caption", graph, []), *others]
+
+
+def _process(program: Program) -> Node:
+    return Node(
+        package=PACKAGE,
+        executable=program.executable,
+        name=program.executable,
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[program.parameters],
+        remappings=program.remappings,
+        output="screen",
+    )
+
+
+def _container(programs: list[Program], values: dict[str, str]) -> Node:
+    """All nodes in one process; each one's parameters stand under its name in a file."""
+    shared = {
+        "model": values["model"],
+        "use_sim_time": _is_true(values["use_sim_time"]),
+        "autostart": _is_true(values["autostart"]),
+    }
+    sections = {program.executable: program.parameters for program in programs}
+    sections["gaze_caption"] = {**shared, **sections["gaze_caption"]}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
+        named = {f"/**/{name}": {"ros__parameters": each} for name, each in sections.items()}
+        yaml.safe_dump(named, file)
+    return Node(
+        package=PACKAGE,
+        executable="container",
+        arguments=list(sections),
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[LaunchConfiguration("params_file")],
+        ros_arguments=["--params-file", file.name],
+        remappings=[
+            (f"{program.executable}:{source}", target)
+            for program in programs
+            for source, target in program.remappings
+        ],
+        output="screen",
+    )
 
 
 def _gaze_caption(overrides: dict[str, Any]) -> list[LaunchDescriptionEntity]:

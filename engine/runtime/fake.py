@@ -18,7 +18,7 @@ from engine.runtime.limits import (
     require_prompts,
     require_seg_embeddings,
 )
-from tracevlm_ros.core.engine import EngineInfo, TracePrompt
+from tracevlm_ros.core.engine import EngineInfo, Location, TracePrompt
 from tracevlm_ros.core.errors import EngineMismatch
 from tracevlm_ros.core.types import Description, Image
 
@@ -55,7 +55,8 @@ class FakeGrounded(NamedTuple):
 
 
 class FakeEngine:
-    """Implements ``core.engine.Engine``: discs round keypoints, captions of colour and place.
+    """Implements ``core.engine.Engine`` and ``Locator``: discs round keypoints, captions of colour
+    and place, and finding colours.
 
     ``between_words`` is called before each word of a description but the first; a test may wait in
     it, which makes the slow path as slow as the test needs.
@@ -141,6 +142,26 @@ class FakeEngine:
         embeddings = np.full((CODEBOOK_TOKENS, _EMBEDDING_WIDTH), RADIUS, dtype=np.float32)
         yield Description(" ".join(words), True, SCORE, embeddings)
 
+    def locate(
+        self, features: Any, text: str, cancelled: Callable[[], bool] = lambda: False
+    ) -> Location | None:
+        """Everything of the first colour that ``text`` names; None when it names none, or none of
+        it is in the frame."""
+        require_open(self._closed)
+        if not isinstance(features, FakeFeatures):
+            raise EngineMismatch(f"features are {type(features).__name__}, not of this engine")
+        colour = next((word for word in text.lower().split() if word in _COLOURS), None)
+        if colour is None or cancelled():
+            return None
+        is_it = _is_colour(features.image_rgb, colour, self._info.mask_size_hw)
+        rows, columns = np.nonzero(is_it)
+        if not len(rows):
+            return None
+        ends = [rows.argmin(), columns.argmax(), rows.argmax(), columns.argmin()]
+        places = np.stack([columns[ends], rows[ends]], axis=1) + 0.5
+        points = places / np.array(is_it.shape[::-1])
+        return Location(points, np.where(is_it, LOGIT_LIMIT, -LOGIT_LIMIT).astype(np.float32))
+
     def close(self) -> None:
         self._closed = True
 
@@ -169,6 +190,18 @@ def disc_logits(
     nearest = np.sqrt((squared_y[:, :, None] + squared_x[:, None, :]).min(axis=0))
     logits = LOGIT_LIMIT * (1.0 - nearest / (radius * max(height, width)))
     return np.asarray(np.maximum(logits, -LOGIT_LIMIT), dtype=np.float32)
+
+
+def _is_colour(image_rgb: Image, colour: str, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """(h, w): where the pixel at the centre of each cell is nearest to ``colour``."""
+    rows, columns = (
+        ((np.arange(cells) + 0.5) / cells * pixels).astype(np.int64)
+        for cells, pixels in zip(size_hw, image_rgb.shape[:2], strict=True)
+    )
+    seen = image_rgb[rows[:, None], columns[None, :]].astype(np.int64)
+    known = np.array(list(_COLOURS.values()))
+    nearest = ((seen[:, :, None, :] - known) ** 2).sum(axis=-1).argmin(axis=-1)
+    return np.asarray(nearest == list(_COLOURS).index(colour))
 
 
 def caption_of(image_rgb: Image, points: NDArray[np.float64]) -> str:

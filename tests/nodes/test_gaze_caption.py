@@ -27,7 +27,7 @@ from std_msgs.msg import String
 from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, SIZE_HW, START_NS, picture
 from tests.nodes.conftest import Ros
 from tracevlm_msgs.msg import Caption, GazeSample, Trace
-from tracevlm_msgs.srv import Ask
+from tracevlm_msgs.srv import Ask, Locate
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.gaze_mapping import GazeMapping, write_mapping
 from tracevlm_ros.core.types import GazeSample as Sample
@@ -318,6 +318,48 @@ def test_the_service_ask_waits_for_the_answer_and_says_why_there_is_none(
     assert convert.ns_of(answer.caption.header.stamp) == stamps[-1]
     other = Ask.Request(question="what?", trace_id=answer.caption.trace_id + 7)
     assert "not the newest" in ros.call(rig.node, Ask, "/test/ask", other).message
+
+
+def test_the_service_locate_finds_what_a_text_describes_and_says_why_it_finds_nothing(
+    ros: Ros, rig: Rig
+) -> None:
+    make_node(ros)
+    rig.activate()
+
+    def locate(text: str) -> Locate.Response:
+        return ros.call(rig.node, Locate, "/test/locate", Locate.Request(text=text))
+
+    assert "no frame" in locate("the red thing").message
+    index, (height, width) = 3, SIZE_HW
+    pixels = np.full((height, width, 3), 128, np.uint8)
+    pixels[40:80, 60:100] = (220, 40, 40)
+    stamp_ns = START_NS + index * FRAME_NS
+    rig.send_gaze(stamp_ns - 1)
+    header = convert.header_of(stamp_ns, "scene")
+    rig.images.publish(convert.image_message(pixels, "rgb8", header))
+    ros.until(lambda: rig.masks, "the frame's mask")
+    found = locate("the red thing")
+    assert found.success, found.message
+    assert convert.ns_of(found.trace.header.stamp) == stamp_ns
+    mask = np.frombuffer(found.mask.data, np.uint8).reshape(height, width) > 0
+    truth = np.zeros((height, width), bool)
+    truth[40:80, 60:100] = True
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.8
+    box = found.region
+    assert abs(box.x_offset - 60) <= 3
+    assert abs(box.width - 40) <= 6
+    assert all(57 <= p.x <= 103 and 37 <= p.y <= 83 for p in found.trace.keypoints)
+    assert "fits 'the green thing'" in locate("the green thing").message
+    assert "empty" in locate(" ").message
+
+
+def test_a_model_that_cannot_locate_says_so_at_once(ros: Ros, rig: Rig) -> None:
+    make_node(ros, model="nano")
+    assert rig.change(Transition.TRANSITION_CONFIGURE)
+    assert rig.change(Transition.TRANSITION_ACTIVATE)
+    answer = ros.call(rig.node, Locate, "/test/locate", Locate.Request(text="the red thing"))
+    assert not answer.success
+    assert "finds nothing by text" in answer.message
 
 
 def test_a_gaze_calibration_that_cannot_be_read_fails_configure(

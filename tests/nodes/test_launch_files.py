@@ -4,14 +4,16 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 pytest.importorskip("launch", reason="ROS's launch is not installed; it is not on PyPI")
 pytest.importorskip("launch_ros", reason="ROS's launch_ros is not installed; it is not on PyPI")
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchContext
@@ -62,9 +64,9 @@ def nodes_of(installed: Path, **arguments: str) -> list[Node]:
 def test_a_launch_file_loads_and_describes_every_argument(installed: Path, path: Path) -> None:
     description = load(installed / "launch" / path.name).generate_launch_description()
     arguments = [e for e in description.entities if isinstance(e, DeclareLaunchArgument)]
-    assert {"source", "model", "namespace", "params_file", "use_sim_time", "autostart"} <= {
-        argument.name for argument in arguments
-    }
+    names = {argument.name for argument in arguments}
+    assert {"model", "namespace", "params_file", "use_sim_time", "autostart"} <= names
+    assert names & {"source", "bag"}
     assert all(argument.description and argument.default_value for argument in arguments)
 
 
@@ -80,3 +82,78 @@ def test_a_bag_is_played_and_a_video_published(installed: Path, tmp_path: Path) 
     assert [node.node_executable for node in played] == ["gaze_caption", "player"]
     shown = nodes_of(installed, source="clip.mp4", gaze="gaze.tsv")
     assert [node.node_executable for node in shown] == ["gaze_caption", "sources"]
+    kept = nodes_of(installed, source="clip.mp4", gaze="gaze.tsv", record=str(tmp_path / "new"))
+    assert [node.node_executable for node in kept] == ["gaze_caption", "sources", "recorder"]
+
+
+def words_of(node: Any, context: LaunchContext) -> list[str]:
+    """The command line after the executable."""
+    return ["".join(part.perform(context) for part in word) for word in node.cmd[1:]]
+
+
+def test_a_composed_graph_is_one_process_with_every_node_and_its_own_parameters(
+    installed: Path, tmp_path: Path
+) -> None:
+    bag = write_tiny_bag(tmp_path / "bag", frames=2)
+    (container,) = nodes_of(
+        installed,
+        source=str(bag.path),
+        record=str(tmp_path / "new"),
+        composition="true",
+        keep_all="true",
+        rate="2.0",
+    )
+    assert container.node_executable == "container"
+    words = words_of(container, LaunchContext())
+    assert words[:3] == ["gaze_caption", "player", "recorder"]
+    own = Path(words[words.index("--params-file") + 1])
+    values = yaml.safe_load(own.read_text())
+    own.unlink()
+    assert values["/**/player"]["ros__parameters"]["bag"] == str(bag.path)
+    assert values["/**/player"]["ros__parameters"]["rate"] == 2.0
+    assert values["/**/recorder"]["ros__parameters"]["bag"] == str(tmp_path / "new")
+    assert values["/**/gaze_caption"]["ros__parameters"]["autostart"] is True
+    assert values["/**/gaze_caption"]["ros__parameters"]["image_depth"] == 1000
+
+
+class Ended(NamedTuple):
+    """A process that has ended, as launch tells of it."""
+
+    action: Any
+    returncode: int = 0
+
+
+def test_a_replay_plays_records_waits_closes_and_scores(installed: Path, tmp_path: Path) -> None:
+    replay = load(installed / "launch" / "replay.launch.py")
+    context = LaunchContext()
+    values = {name: default for name, (default, _) in replay.ARGUMENTS.items()}
+    values["bag"] = str(write_tiny_bag(tmp_path / "bag", frames=2).path)
+    steps = replay.Steps(values, tmp_path / "out")
+
+    def after(executable: str, returncode: int = 0) -> list[Any]:
+        action = SimpleNamespace(node_executable=executable)
+        return list(steps.follow(Ended(action, returncode), context))
+
+    (waiting,) = after("player")
+    assert waiting.node_executable == "await_idle"
+    (closing,) = after("await_idle")
+    assert closing.event.process_matcher(SimpleNamespace(node_executable="recorder"))
+    assert not closing.event.process_matcher(waiting)
+    (scoring,) = after("recorder")
+    command = words_of(scoring, context)
+    assert command[2:4] == ["evaluate", values["bag"]]
+    assert str(tmp_path / "out" / "recording") in command
+    (over,) = steps.follow(Ended(scoring), context)
+    assert isinstance(over, Shutdown)
+    (failed,) = after("player", 1)
+    assert isinstance(failed, Shutdown)
+
+
+def test_a_replay_without_a_bag_is_refused(installed: Path) -> None:
+    description = load(installed / "launch" / "replay.launch.py").generate_launch_description()
+    context = LaunchContext()
+    *arguments, replay = description.entities
+    for argument in arguments:
+        argument.visit(context)
+    with pytest.raises(RuntimeError, match="bag:="):
+        replay.execute(context)

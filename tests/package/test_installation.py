@@ -49,7 +49,10 @@ def installed(wheel: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 def nodes() -> set[str]:
     """Modules of ``nodes`` that are programs with ROS arguments."""
     folder = ROOT / NAME / "nodes"
-    return {path.stem for path in folder.glob("*.py") if "run_node(" in path.read_text()} - {"spin"}
+    programs = (
+        path for path in folder.glob("*.py") if 'if __name__ == "__main__"' in path.read_text()
+    )
+    return {path.stem for path in programs} - {"parameter_table"}
 
 
 def test_the_prefix_has_the_manifest_and_the_index_entry(wheel: zipfile.ZipFile) -> None:

@@ -60,7 +60,7 @@ def test_recorder_and_operator_may_read_every_output_and_write_none(ends: dict[s
     outputs = {
         topic
         for topic in ends["gaze_caption"].publishes - OF_EVERY_NODE
-        if not topic.endswith("/transition_event")
+        if not topic.endswith(("/transition_event", "/heartbeat"))
     }
     for reader in ("recorder", "operator"):
         (verbs,) = allowed(f"{NAMESPACE}/{reader}").values()
@@ -70,5 +70,5 @@ def test_recorder_and_operator_may_read_every_output_and_write_none(ends: dict[s
 
 def test_the_operator_may_ask_and_drive_the_lifecycle(ends: dict[str, Ends]) -> None:
     (verbs,) = allowed(f"{NAMESPACE}/operator").values()
-    served = ends["gaze_caption"].serves | {f"{NAMESPACE}/ask"}
+    served = ends["gaze_caption"].serves | {f"{NAMESPACE}/{name}" for name in ("ask", "locate")}
     assert verbs["request"] == served

@@ -165,10 +165,12 @@ class NodeGraph:
         self,
         node: str,
         parameters: Mapping[str, Any] | None = None,
+        words: Sequence[str] = (),
         **options: Any,
     ) -> NodeProcess:
-        """Start ``tracevlm_ros.nodes.<node>``; ``options`` are those of ``ros_arguments``."""
-        arguments = ros_arguments(parameters, **options)
+        """Start ``tracevlm_ros.nodes.<node>`` with ``words`` in front of ROS's arguments;
+        ``options`` are those of ``ros_arguments``."""
+        arguments = [*words, *ros_arguments(parameters, **options)]
         process = NodeProcess(
             f"tracevlm_ros.nodes.{node}", arguments, self.variables, self._on_line
         )

@@ -1,7 +1,7 @@
 """What the pipeline asks of an engine. The engines themselves live in ``engine.runtime``."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,30 @@ class TracePrompt(NamedTuple):
     points: NDArray[np.float64]
     dt_s: NDArray[np.float64]
     pen_up: NDArray[np.bool_]
+
+
+class Location(NamedTuple):
+    """What a text describes, in one frame.
+
+    ``points`` (K, 2) float64 in 0..1 of the frame: the trace that the model draws of it, K >= 1.
+    ``logits`` float32 ``mask_size_hw`` cover the frame; None from a model that gives no mask.
+    """
+
+    points: NDArray[np.float64]
+    logits: NDArray[np.float32] | None
+
+
+@runtime_checkable
+class Locator(Protocol):
+    """An engine that also finds what a text describes. Not every model can: ask ``isinstance``."""
+
+    def locate(
+        self, features: Any, text: str, cancelled: Callable[[], bool] = lambda: False
+    ) -> Location | None:
+        """Find ``text`` in the frame of ``features`` (from ``encode``); None when nothing fits.
+
+        Runs where ``describe`` runs, never at the same time; returns None soon once cancelled.
+        """
 
 
 class Engine(Protocol):

@@ -66,7 +66,7 @@ def _part_above_zero(logit: NDArray[np.float32], size_hw: tuple[int, int]) -> _P
 
 
 def _span(above: Any, cells: int, pixels: int) -> tuple[slice, slice] | None:
-    """Cells that are ``above`` (bool, one a cell) with two more at each side, and their pixels, along one axis.
+    """Cells that are ``above`` (bool) with two more at each side, and their pixels, on one axis.
 
     The scaled part equals that part of the scaled whole, except beyond the outermost centres; there
     the whole is not above 0 either. Its ends fall on the border between two pixels.

@@ -20,7 +20,7 @@ from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.label_image import compose
 from tracevlm_ros.core.live_trace import LiveTrace, PendingEmbeddings, prompt_of
 from tracevlm_ros.core.live_traces import NS_PER_MS, LiveTraces
-from tracevlm_ros.core.slow_path import DescribeRequest
+from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.sync import FrameBundle, Synchronizer
 from tracevlm_ros.core.types import (
     Description,
@@ -212,6 +212,14 @@ class Pipeline:
         if self._latest is None or not self._latest.snapshots:
             return None
         return self._request(self._latest, len(self._latest.snapshots) - 1, question)
+
+    def locate(self, text: str) -> LocateRequest | None:
+        """A search for ``text`` in the latest frame, for an engine that is a Locator; None before
+        the first frame."""
+        if self._latest is None:
+            return None
+        frame = self._latest.frame
+        return LocateRequest(frame, self.engine.encode(frame.image_rgb), text)
 
     def deliver(self, request: DescribeRequest, description: Description) -> None:
         """Hand back the last part of a description; its embeddings take effect when due."""

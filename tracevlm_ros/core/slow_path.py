@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracevlm_ros.core.engine import Engine
-from tracevlm_ros.core.types import Caption, Description, Keypoints, TraceSnapshot
+from tracevlm_ros.core.types import Caption, Description, Frame, Keypoints, TraceSnapshot
 
 
 class DescribeRequest(NamedTuple):
@@ -26,6 +26,14 @@ class DescribeRequest(NamedTuple):
     @property
     def trace_id(self) -> int:
         return self.snapshot.trace_id
+
+
+class LocateRequest(NamedTuple):
+    """Find ``text`` in ``frame``; ``features`` is the engine's handle of that frame."""
+
+    frame: Frame
+    features: Any
+    text: str
 
 
 def describe(

@@ -1,4 +1,4 @@
-"""The service ``ask``: waits for the model's answer, so it has a node and a thread of its own.
+"""The services ``ask`` and ``locate``: they wait for the model in a node and thread of their own.
 
 A single-threaded executor that waited here would take no images meanwhile; rclpy's coroutines would
 poll. Requests are answered one after the other, as the slow path works.
@@ -7,17 +7,39 @@ poll. Requests are answered one after the other, as the slow path works.
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-from tracevlm_msgs.srv import Ask
-from tracevlm_ros.core.types import Caption
-from tracevlm_ros.nodes.fast_path import Arrival, Question
+from tracevlm_msgs.srv import Ask, Locate
+from tracevlm_ros.core.engine import Engine, Location, Locator
+from tracevlm_ros.core.types import Caption, Frame
+from tracevlm_ros.nodes.fast_path import Arrival, Question, Search
+from tracevlm_ros.nodes.locate import fill_location
+
+_LOOK_S = 0.1
+T = TypeVar("T")
 
 
-class AskServer:
+class Answer(Generic[T]):
+    """Filled by another thread: a value, or the reason why there is none."""
+
+    def __init__(self) -> None:
+        self.is_there = threading.Event()
+        self.value: T | None = None
+        self.reason = ""
+
+    def give(self, value: T) -> None:
+        self.value = value
+        self.is_there.set()
+
+    def refuse(self, reason: str) -> None:
+        self.reason = reason
+        self.is_there.set()
+
+
+class Questions:
     """Serves on construction, in the namespace of ``node``; ``close`` ends it.
 
     ``arrival`` gives the time now, ``to_message`` makes the final caption a message.
@@ -26,11 +48,13 @@ class AskServer:
     def __init__(
         self,
         node: Node,
-        offer: Callable[[Question], None],
+        engine: Engine,
+        offer: Callable[[Question | Search], None],
         arrival: Callable[[], Arrival],
         to_message: Callable[[Caption, Arrival], Any],
         timeout_s: float,
     ) -> None:
+        self._engine = engine
         self._offer = offer
         self._arrival = arrival
         self._to_message = to_message
@@ -45,6 +69,7 @@ class AskServer:
             enable_rosout=False,
         )
         self._node.create_service(Ask, "ask", self._on_ask)
+        self._node.create_service(Locate, "locate", self._on_locate)
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="ask", daemon=True)
@@ -55,21 +80,21 @@ class AskServer:
             self._executor.spin()
 
     def close(self) -> None:
-        """Refuse what is being asked and take the service off the graph."""
+        """Refuse what is being asked and take the services off the graph."""
         self._closing.set()
         self._executor.shutdown()
         self._thread.join()
         self._node.destroy_node()
 
     def _on_ask(self, request: Ask.Request, response: Ask.Response) -> Ask.Response:
-        answer = _Answer()
+        answer: Answer[Caption] = Answer()
+        arrival = self._arrival()
         if not request.question.strip():
             answer.refuse("the question is empty; descriptions come on 'captions' without asking")
         else:
-            arrival = self._arrival()
             self._offer(Question(request.question, arrival, answer.give, answer.refuse))
             self._wait_for(answer)
-        caption = answer.caption
+        caption = answer.value
         if caption is not None and request.trace_id not in (0, caption.trace_id):
             answer.reason = (
                 f"trace {request.trace_id} is not the newest, which is {caption.trace_id}; only "
@@ -81,28 +106,29 @@ class AskServer:
         response.message = answer.reason
         return response
 
-    def _wait_for(self, answer: "_Answer") -> None:
-        waited_s, step_s = 0.0, 0.1
-        while not answer.is_there.wait(step_s):
-            waited_s += step_s
+    def _on_locate(self, request: Locate.Request, response: Locate.Response) -> Locate.Response:
+        answer: Answer[tuple[Frame, Location]] = Answer()
+        if not isinstance(self._engine, Locator):
+            answer.refuse(
+                f"the model '{self._engine.info.model_id}' finds nothing by text, it describes "
+                "what is looked at; load one that was exported with a graph for locating"
+            )
+        elif not request.text.strip():
+            answer.refuse("the text is empty; say what to look for")
+        else:
+            self._offer(Search(request.text, lambda *found: answer.give(found), answer.refuse))
+            self._wait_for(answer)
+        if answer.value is not None:
+            response.success = True
+            fill_location(response, *answer.value)
+        response.message = answer.reason
+        return response
+
+    def _wait_for(self, answer: Answer[Any]) -> None:
+        waited_s = 0.0
+        while not answer.is_there.wait(_LOOK_S):
+            waited_s += _LOOK_S
             if self._closing.is_set():
                 answer.refuse("the node is being deactivated")
             elif waited_s > self._timeout_s:
                 answer.refuse(f"no answer within ask_timeout_s = {self._timeout_s:.0f} s")
-
-
-class _Answer:
-    """Filled by another thread: a caption, or the reason why there is none."""
-
-    def __init__(self) -> None:
-        self.is_there = threading.Event()
-        self.caption: Caption | None = None
-        self.reason = ""
-
-    def give(self, caption: Caption) -> None:
-        self.caption = caption
-        self.is_there.set()
-
-    def refuse(self, reason: str) -> None:
-        self.reason = reason
-        self.is_there.set()

@@ -3,10 +3,10 @@
 import time
 from typing import NamedTuple, Protocol
 
-from tracevlm_ros.core.engine import Engine
-from tracevlm_ros.core.slow_path import DescribeRequest, describe
+from tracevlm_ros.core.engine import Engine, Locator
+from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest, describe
 from tracevlm_ros.core.types import Caption, Description
-from tracevlm_ros.nodes.fast_path import Arrival, Question
+from tracevlm_ros.nodes.fast_path import Arrival, Question, Search
 from tracevlm_ros.nodes.mailbox import Inbox, KeyedMailbox, Replaced
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.stopwatch import Stopwatch
@@ -19,6 +19,13 @@ class Job(NamedTuple):
     request: DescribeRequest
     arrival: Arrival
     question: Question | None
+
+
+class SearchJob(NamedTuple):
+    """A search, and who waits for it."""
+
+    request: LocateRequest
+    search: Search
 
 
 class SlowSink(Protocol):
@@ -44,17 +51,19 @@ class Describer(Worker):
         self._engine = engine
         self._sink = sink
         self._stopwatch = stopwatch
-        self._jobs: KeyedMailbox[Job] = KeyedMailbox(
+        self._jobs: KeyedMailbox[Job | SearchJob] = KeyedMailbox(
             inbox, depth, Replaced("request_superseded", "request_queue_full")
         )
         self._asked = 0
         self._is_busy = False
 
-    def offer(self, job: Job) -> None:
-        """Never blocks. A question never replaces, and is never replaced by, a description."""
+    def offer(self, job: Job | SearchJob) -> None:
+        """Never blocks. What was asked never replaces, and is never replaced by, a description."""
         self._asked += 1
-        is_question = job.question is not None
-        self._jobs.put(("question", self._asked) if is_question else job.request.trace_id, job)
+        if isinstance(job, SearchJob) or job.question is not None:
+            self._jobs.put(("asked", self._asked), job)
+        else:
+            self._jobs.put(job.request.trace_id, job)
 
     def pending(self) -> int:
         """Requests that wait, and the one that is being answered."""
@@ -72,9 +81,23 @@ class Describer(Worker):
             return
         self._is_busy = True
         try:
-            self._answer(job)
+            if isinstance(job, SearchJob):
+                self._find(job)
+            else:
+                self._answer(job)
         finally:
             self._is_busy = False
+
+    def _find(self, job: SearchJob) -> None:
+        start_s = time.monotonic()
+        search, request = job.search, job.request
+        assert isinstance(self._engine, Locator), "searches are offered to engines that can"
+        location = self._engine.locate(request.features, request.text, lambda: self.is_stopping)
+        if location is None:
+            search.refused(f"nothing in the newest frame fits '{request.text}'")
+            return
+        self._stopwatch.add("locate", start_s)
+        search.found(request.frame, location)
 
     def _answer(self, job: Job) -> None:
         start_s = time.monotonic()

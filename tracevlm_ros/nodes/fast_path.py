@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.engine import Location
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
-from tracevlm_ros.core.slow_path import DescribeRequest
+from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.types import Description, Frame, Word
 from tracevlm_ros.nodes.convert import Gaze
 from tracevlm_ros.nodes.mailbox import Inbox, NewestQueue
@@ -36,6 +37,14 @@ class Question(NamedTuple):
     refused: Callable[[str], None] | None = None
 
 
+class Search(NamedTuple):
+    """Something to be found in the newest frame; ``refused`` takes the reason when it cannot be."""
+
+    text: str
+    found: Callable[[Frame, Location], None]
+    refused: Callable[[str], None]
+
+
 class FastSink(Protocol):
     """Where the fast path leaves its results; called in its thread."""
 
@@ -44,6 +53,8 @@ class FastSink(Protocol):
     def describe_wanted(
         self, request: DescribeRequest, arrival: Arrival, question: Question | None
     ) -> None: ...
+
+    def locate_wanted(self, request: LocateRequest, search: Search) -> None: ...
 
 
 class FastLimits(NamedTuple):
@@ -87,7 +98,9 @@ class FastPath(Worker):
         self._gaze_mappings: NewestQueue[GazeMapping | None] = NewestQueue(
             inbox, 1, "gaze_calibration_superseded"
         )
-        self._questions: NewestQueue[Question] = NewestQueue(inbox, 16, "question_queue_full")
+        self._questions: NewestQueue[Question | Search] = NewestQueue(
+            inbox, 16, "question_queue_full"
+        )
         self._deliveries: NewestQueue[tuple[DescribeRequest, Description]] = NewestQueue(
             inbox, _SMALL_QUEUE, "description_queue_full"
         )
@@ -120,7 +133,7 @@ class FastPath(Worker):
         """Another calibration of gaze, or none, from the next frame on."""
         self._gaze_mappings.put(mapping)
 
-    def offer_question(self, question: Question) -> None:
+    def offer_question(self, question: Question | Search) -> None:
         self._questions.put(question)
 
     def deliver(self, request: DescribeRequest, description: Description) -> None:
@@ -185,7 +198,18 @@ class FastPath(Worker):
         for gaze in self._gaze.take_all():
             self._add_gaze(gaze)
         for question in self._questions.take_all():
-            self._ask(question)
+            if isinstance(question, Search):
+                self._search(question)
+            else:
+                self._ask(question)
+
+    def _search(self, search: Search) -> None:
+        request = self._pipeline.locate(search.text)
+        if request is not None:
+            self._sink.locate_wanted(request, search)
+            return
+        self.inbox.count_drop("search_without_frame")
+        search.refused("no frame has been processed yet; see whether images come")
 
     def _add_gaze(self, gaze: Gaze) -> None:
         """Normalised gaze waits for the first frame, which tells the size of the image."""

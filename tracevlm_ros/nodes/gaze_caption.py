@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -27,11 +28,12 @@ from tracevlm_ros.core.settings import from_mapping
 from tracevlm_ros.nodes import params, qos
 from tracevlm_ros.nodes.diagnostics import NodeState, diagnostics_message
 from tracevlm_ros.nodes.gaze_calibration import load_gaze_calibration
+from tracevlm_ros.nodes.heartbeat import Heartbeat, Pulse
+from tracevlm_ros.nodes.presence import Presence
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.session import Session
 from tracevlm_ros.nodes.spin import StopRequest, run_node
 from tracevlm_ros.nodes.stopwatch import Stopwatch
-from tracevlm_ros.nodes.timed_engine import TimedEngine
 from tracevlm_ros.nodes.warm_up import compile_in_background, warm_up
 
 SCHEMA = Path(__file__).with_name("parameters.yaml")
@@ -39,6 +41,13 @@ DIAGNOSTICS_PERIOD_S = 1.0
 SWITCH_INTERVAL_S = 0.0005
 """The fast path takes the interpreter's lock again after each call of OpenCV and of the engine;
 Python's 5 ms would let the executor's thread keep it that long each time."""
+
+_PRIMARY_STATES = (
+    State.PRIMARY_STATE_UNCONFIGURED,
+    State.PRIMARY_STATE_INACTIVE,
+    State.PRIMARY_STATE_ACTIVE,
+    State.PRIMARY_STATE_FINALIZED,
+)
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
@@ -85,6 +94,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
         self.stopwatch = Stopwatch()
         self.problems = Problems(self.get_logger().warning)
         self.watch = qos.ConnectionWatch(self)
+        self._presence = Presence(("image", "gaze"), self.get_logger().warning)
         self._engine: Engine | None = None
         self._engine_state = "not loaded"
         self._session: Session | None = None
@@ -92,6 +102,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._wall = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=self._wall)
+        self._heartbeat = Heartbeat(self, self._pulse, self.parameters["heartbeat_s"])
         self._autostart_timer = None
         if self.parameters["autostart"]:
             self._autostart_timer = self.create_timer(0.0, self._autostart, clock=self._wall)
@@ -100,6 +111,11 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
         self.destroy_timer(self._autostart_timer)
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
+
+    def _pulse(self) -> Pulse:
+        state_id, label = self._state_machine.current_state
+        is_primary = state_id in _PRIMARY_STATES
+        return Pulse(state_id, label, in_transition=not is_primary)
 
     # --- transitions -------------------------------------------------------------------------
 
@@ -117,7 +133,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             self._report()
             warm_up(config, self._engine)
             compile_in_background()
-            self._session = Session(self, TimedEngine(self._engine, self.stopwatch), config)
+            self._session = Session(self, self._engine, config)
         except TraceVLMError as error:
             self._free()
             self._engine_state = f"failed: {error}"
@@ -142,6 +158,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and stop the threads; nothing is published after this returns."""
         self._the_session().stop()
+        self._presence.forget()
         return super().on_deactivate(state)
 
     @reported
@@ -178,6 +195,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
 
     def close(self) -> None:
         """End of the process: stop the threads and free the engine."""
+        self._heartbeat.close()
         self._free()
 
     # --- diagnostics -------------------------------------------------------------------------
@@ -202,6 +220,9 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             self.get_logger().warning(mismatch.text)
         if self._session is not None:
             self._session.flush_trace_file()
+            if self._session.is_started:
+                self._presence.look(self.stopwatch.totals())
+                self._session.look_for_images(self._presence.is_gone("image"))
         drops = self.drops()
         info = None if self._engine is None else self._engine.info
         state = NodeState(
@@ -230,9 +251,15 @@ def make(_stop: StopRequest) -> GazeCaption:
     return GazeCaption()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def set_up_process() -> None:
+    """Settings of the whole process for low latency; see SWITCH_INTERVAL_S. OpenCV gets one
+    thread: its pool and the engine's would spin against each other."""
     cv2.setNumThreads(1)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    set_up_process()
     return run_node(make, argv)
 
 

@@ -44,12 +44,9 @@ class Inputs:
         self._all: list[Any] = []
         self._images: dict[str, Any] = {}
         transport = parameters["image_transport"]
-        for name in _TRANSPORTS if transport == "auto" else (transport,):
-            msg_type, topic = _TRANSPORTS[name]
-            profile = qos.sensor(max(_IMAGES_IN_TRANSPORT, parameters["image_depth"]))
-            self._images[name] = self._subscribe(
-                msg_type, topic, self._image_callback(name), profile, loses="image"
-            )
+        self._transports = tuple(_TRANSPORTS) if transport == "auto" else (transport,)
+        self._image_profile = qos.sensor(max(_IMAGES_IN_TRANSPORT, parameters["image_depth"]))
+        self.listen_for_images()
         gaze_type = _GAZE_TYPES[parameters["gaze_type"]]
         on_gaze = self._on_sample if gaze_type is GazeSample else self._on_point
         profile = qos.sensor(min(1000, parameters["gaze_depth"]))
@@ -58,6 +55,15 @@ class Inputs:
             self._subscribe(CameraInfo, "camera_info", self._on_camera_info, qos.sensor(1))
         self._subscribe(Word, "words", self._on_word, qos.reliable(100))
         self._subscribe(String, "query", self._on_query, qos.reliable(10))
+
+    def listen_for_images(self) -> None:
+        """Subscribe to every transport that may be read and is not."""
+        for name in self._transports:
+            if name not in self._images:
+                msg_type, topic = _TRANSPORTS[name]
+                self._images[name] = self._subscribe(
+                    msg_type, topic, self._image_callback(name), self._image_profile, loses="image"
+                )
 
     def _subscribe(
         self,

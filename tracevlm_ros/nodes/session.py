@@ -9,12 +9,12 @@ from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
-from tracevlm_ros.core.slow_path import DescribeRequest
+from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.types import Caption, Description
 from tracevlm_ros.nodes import convert
-from tracevlm_ros.nodes.ask import AskServer
-from tracevlm_ros.nodes.describer import Describer, Job
-from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath, Question
+from tracevlm_ros.nodes.ask import Questions
+from tracevlm_ros.nodes.describer import Describer, Job, SearchJob
+from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath, Question, Search
 from tracevlm_ros.nodes.gaze_calibration import load_gaze_calibration
 from tracevlm_ros.nodes.inputs import Inputs
 from tracevlm_ros.nodes.outputs import Outputs
@@ -22,6 +22,7 @@ from tracevlm_ros.nodes.params import NodeParameters
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.qos import ConnectionWatch
 from tracevlm_ros.nodes.stopwatch import Stopwatch
+from tracevlm_ros.nodes.timed_engine import TimedEngine
 from tracevlm_ros.nodes.trace_file import TraceFile
 
 
@@ -47,7 +48,8 @@ class Session:
             TraceFile(Path(path), node.get_fully_qualified_name(), host.problems) if path else None
         )
         host.stopwatch.listener = self._trace_file
-        self._pipeline = Pipeline(config, engine, mapping)
+        self._engine = engine
+        self._pipeline = Pipeline(config, TimedEngine(engine, host.stopwatch), mapping)
         self.outputs = Outputs(
             node, self._pipeline, host.parameters, host.watch, host.stopwatch, host.problems
         )
@@ -66,7 +68,7 @@ class Session:
         host.parameters.when_changed("gaze_calibration", self.fast_path.offer_gaze_mapping)
         self._workers = (self.fast_path, self.describer, self.outputs.painter)
         self._inputs: Inputs | None = None
-        self._ask: AskServer | None = None
+        self._ask: Questions | None = None
 
     def start(self) -> None:
         """Begin anew: earlier traces are forgotten, their ids are not used again."""
@@ -79,8 +81,9 @@ class Session:
             self._node, self.fast_path, host.parameters, host.watch, host.stopwatch
         )
 
-        self._ask = AskServer(
+        self._ask = Questions(
             self._node,
+            self._engine,
             self.fast_path.offer_question,
             self._inputs.arrival,
             self.outputs.caption_message,
@@ -113,6 +116,15 @@ class Session:
         if self._trace_file is not None:
             self._trace_file.flush()
 
+    @property
+    def is_started(self) -> bool:
+        return self._inputs is not None
+
+    def look_for_images(self, is_gone: bool) -> None:
+        """While images are gone, take them from whichever transport they come back on."""
+        if is_gone and self._inputs is not None:
+            self._inputs.listen_for_images()
+
     def pending(self) -> int:
         """Work that is still on its way through both paths; 0 when the node is idle."""
         return self.fast_path.pending() + self.describer.pending()
@@ -133,6 +145,9 @@ class Session:
         self, request: DescribeRequest, arrival: Arrival, question: Question | None
     ) -> None:
         self.describer.offer(Job(request, arrival, question))
+
+    def locate_wanted(self, request: LocateRequest, search: Search) -> None:
+        self.describer.offer(SearchJob(request, search))
 
     def caption_written(self, caption: Caption, job: Job) -> None:
         self.outputs.caption_written(caption, job.arrival)

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
@@ -22,9 +23,19 @@ class Closable(Protocol):
 
 
 class StopRequest(threading.Event):
-    """Set by a signal, or by a node that has finished; ``status`` becomes the exit status."""
+    """Set by a signal, or by a node that has finished; ``status`` becomes the exit status.
 
-    status: int = 0
+    ``told`` is called whenever it is set, by whoever sets it.
+    """
+
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.status = 0
+        self._told = told
+
+    def set(self) -> None:
+        super().set()
+        self._told()
 
     def fail(self, status: int = 1) -> None:
         """Ask to stop with a status that tells of failure."""
@@ -32,20 +43,71 @@ class StopRequest(threading.Event):
         self.set()
 
 
-def run_node(make: Callable[[StopRequest], Node], argv: Sequence[str] | None = None) -> int:
+Make = Callable[[StopRequest], Node]
+
+
+class ServedNode:
+    """A node with an executor and a thread of its own, from construction to ``end``.
+
+    A TraceVLMError while building it passes through.
+    """
+
+    def __init__(self, make: Make, stop: StopRequest) -> None:
+        self.stop = stop
+        self.node = make(stop)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._spinner = threading.Thread(target=self._spin, name="executor")
+        self._spinner.start()
+
+    def end(self) -> None:
+        """``close`` the node, where it has that, while ROS still works; then destroy it."""
+        try:
+            if hasattr(self.node, "close"):
+                cast(Closable, self.node).close()
+        finally:
+            self._executor.shutdown()
+            self._spinner.join()
+            self.node.destroy_node()
+
+    def _spin(self) -> None:
+        """A callback that raises is a bug of ours: say where, and end with status 1."""
+        with contextlib.suppress(rclpy.executors.ExternalShutdownException):
+            try:
+                self._executor.spin()
+            except Exception as error:
+                self.node.get_logger().fatal(f"{error!r}\n{traceback.format_exc()}")
+                self.stop.fail()
+
+
+def run_node(make: Make, argv: Sequence[str] | None = None) -> int:
     """Build a node with ``make`` and serve it until it asks to stop, or a signal does.
 
     ``close`` of the node, where it has one, runs while ROS still works: workers end, files close.
     A second signal kills. A TraceVLMError while building becomes one line and exit status 1.
     """
     stop = StopRequest()
+
+    def serve() -> int:
+        served = ServedNode(make, stop)
+        stop.wait()
+        served.end()
+        return stop.status
+
+    return run_with_ros(serve, stop.set, argv)
+
+
+def run_with_ros(
+    serve: Callable[[], int], stop: Callable[[], None], argv: Sequence[str] | None
+) -> int:
+    """Run ``serve`` between ROS's beginning and end; ``stop`` is called on SIGINT and SIGTERM."""
     _stop_on_signals(stop)
     rclpy.init(
         args=list(sys.argv if argv is None else argv),
         signal_handler_options=SignalHandlerOptions.NO,
     )
     try:
-        return _serve(make, stop)
+        return serve()
     except TraceVLMError as error:
         rclpy.logging.get_logger("tracevlm").error(str(error))
         return 1
@@ -53,39 +115,10 @@ def run_node(make: Callable[[StopRequest], Node], argv: Sequence[str] | None = N
         rclpy.try_shutdown()
 
 
-def _stop_on_signals(stop: StopRequest) -> None:
+def _stop_on_signals(stop: Callable[[], None]) -> None:
     def handle(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
-        stop.set()
+        stop()
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
-
-
-def _serve(make: Callable[[StopRequest], Node], stop: StopRequest) -> int:
-    node = make(stop)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    spinner = threading.Thread(target=_spin, args=(executor, node, stop), name="executor")
-    spinner.start()
-    try:
-        stop.wait()
-        if hasattr(node, "close"):
-            cast(Closable, node).close()
-    finally:
-        executor.shutdown()
-        spinner.join()
-        node.destroy_node()
-    return stop.status
-
-
-def _spin(executor: SingleThreadedExecutor, node: Node, stop: StopRequest) -> None:
-    """A callback that raises is a bug of ours: say where, and end the process with status 1."""
-    with contextlib.suppress(rclpy.executors.ExternalShutdownException):
-        try:
-            executor.spin()
-        except Exception as error:
-            import traceback
-
-            node.get_logger().fatal(f"{error!r}\n{traceback.format_exc()}")
-            stop.fail()
