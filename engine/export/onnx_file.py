@@ -10,15 +10,14 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 
 from engine.contract import PER_CALL, GraphSpec
+from engine.export.stored_weights import store_as_fp16
 
 OPSET = 20
-_STORED_AS_FP32_BELOW = 1024
 
 
 class ExampleInputs(NamedTuple):
@@ -73,7 +72,7 @@ def write_onnx(
     graph = program.model_proto
     _forget_origin(graph)
     if store_fp16:
-        _store_fp16(graph)
+        store_as_fp16(graph)
     onnx.save(graph, str(path))
 
 
@@ -86,24 +85,3 @@ def _forget_origin(model: Any) -> None:
         del value.metadata_props[:]
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
-
-
-def _store_fp16(model: Any) -> None:
-    """Replace each large fp32 initializer by an fp16 one and a Cast that bears its old name."""
-    casts = []
-    for tensor in model.graph.initializer:
-        count = int(np.prod(tensor.dims))
-        if tensor.data_type != onnx.TensorProto.FLOAT or count < _STORED_AS_FP32_BELOW:
-            continue
-        name = tensor.name
-        values = onnx.numpy_helper.to_array(tensor)
-        if not np.array_equal(values.astype(np.float16).astype(np.float32), values):
-            continue
-        stored = onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_fp16")
-        tensor.CopyFrom(stored)
-        casts.append(
-            onnx.helper.make_node("Cast", [stored.name], [name], to=onnx.TensorProto.FLOAT)
-        )
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)

@@ -12,9 +12,12 @@ from engine.runtime.backend import Array, Tensor
 from engine.runtime.manifest import Manifest, as_text
 from tracevlm_ros.core.errors import BackendError, EngineMismatch
 
-THREADS = {"vision": 2, "tvp": 2, "prefill": 2, "decode": 1, "mask": 2}
-"""Threads per graph on the CPU: one decoded token is too little work to share."""
+THREADS = {"vision": 2, "tvp": 2, "prefill": 1, "decode": 1, "mask": 2}
+"""Threads per graph on the CPU. The slow path computes in its caller's thread, whose priority is
+low; one decoded token is too little work to share anyway."""
 _ERRORS_ONLY = 3
+_INT4_IN_INT8 = "4"
+"""Multiply weights of 4 bits with activations rounded to int8."""
 _NUMPY_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
 
 
@@ -139,6 +142,7 @@ def session_options(threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", _INT4_IN_INT8)
     return options
 
 

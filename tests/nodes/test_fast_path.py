@@ -17,10 +17,17 @@ from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.errors import BackendError, InputError
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest
-from tracevlm_ros.core.types import Caption, Description, Frame, GazeSample
+from tracevlm_ros.core.types import (
+    Caption,
+    Description,
+    Frame,
+    GazeSample,
+    Keypoints,
+    TraceSnapshot,
+)
 from tracevlm_ros.nodes.convert import Gaze
-from tracevlm_ros.nodes.describer import Describer, Job
-from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath
+from tracevlm_ros.nodes.describer import Describer, Job, moved_on
+from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath, Question
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.stopwatch import Stopwatch
 
@@ -183,6 +190,14 @@ def test_an_engine_that_fails_on_a_frame_is_counted_and_the_next_frame_comes(
     assert bench.lines == ["out of memory"]
 
 
+def first_request(bench: Bench) -> None:
+    """Look at one thing until it is to be described."""
+    for index in range(1, 8):
+        bench.gaze_until(START_NS + index * FRAME_NS)
+        bench.image(index)
+    until(lambda: bench.sink.jobs, "a request")
+
+
 def test_the_slow_path_describes_the_newest_state_of_each_trace(benches: list[Bench]) -> None:
     held = threading.Event()
     speaking = threading.Event()
@@ -194,10 +209,7 @@ def test_the_slow_path_describes_the_newest_state_of_each_trace(benches: list[Be
     engine = FakeEngine(between_words=between_words)
     bench = Bench(FakeEngine(), frames=100)
     benches.append(bench)
-    for index in range(1, 8):
-        bench.gaze_until(START_NS + index * FRAME_NS)
-        bench.image(index)
-    until(lambda: bench.sink.jobs, "a request")
+    first_request(bench)
     job = bench.sink.jobs[0]
     sink = Sink()
     describer = Describer(engine, sink, 2, Stopwatch(), Problems(print))
@@ -224,10 +236,7 @@ def test_a_description_ends_when_the_slow_path_is_stopped(benches: list[Bench]) 
 
     bench = Bench(FakeEngine(), frames=100)
     benches.append(bench)
-    for index in range(1, 8):
-        bench.gaze_until(START_NS + index * FRAME_NS)
-        bench.image(index)
-    until(lambda: bench.sink.jobs, "a request")
+    first_request(bench)
     sink = Sink()
     engine = FakeEngine(between_words=between_words)
     describer = Describer(engine, sink, 2, Stopwatch(), Problems(print))
@@ -242,3 +251,64 @@ def test_a_description_ends_when_the_slow_path_is_stopped(benches: list[Bench]) 
     assert sink.done == []
     assert not any(c.is_final for c in sink.captions)
     assert describer.inbox.drops_now() == {"description_cancelled": 1}
+
+
+def test_a_late_description_is_cut_off_when_attention_has_moved_on(benches: list[Bench]) -> None:
+    """The trace closes while its open state is being described: only the closed state is told."""
+    held, speaking = threading.Event(), threading.Event()
+
+    def between_words() -> None:
+        speaking.set()
+        assert held.wait(20.0)
+
+    bench = Bench(FakeEngine(), frames=100)
+    benches.append(bench)
+    first_request(bench)
+    open_job = bench.sink.jobs[0]
+    sink = Sink()
+    engine = FakeEngine(between_words=between_words)
+    describer = Describer(engine, sink, 2, Stopwatch(), Problems(print), stale_after_ns=200)
+    describer.start()
+    describer.offer(open_job)
+    assert speaking.wait(20.0)
+    closed_job = later(open_job, 200, is_open=False)
+    describer.offer(closed_job)
+    held.set()
+    until(lambda: sink.done, "the description of the closed trace")
+    describer.stop()
+    finals = [c.stamp_ns for c in sink.captions if c.is_final]
+    assert finals == [closed_job.request.stamp_ns]
+    assert describer.inbox.drops_now() == {"description_moved_on": 1}
+
+
+def later(job: Job, by_ns: int, **changes: Any) -> Job:
+    """The same request about a frame ``by_ns`` later, its trace changed."""
+    request = job.request
+    snapshot = request.snapshot._replace(**changes)
+    return job._replace(
+        request=request._replace(stamp_ns=request.stamp_ns + by_ns, snapshot=snapshot)
+    )
+
+
+@pytest.mark.parametrize(
+    ("was_open", "by_ns", "changes", "expected"),
+    [
+        (True, 200, {"is_open": False}, True),
+        (True, 200, {"trace_id": 8}, True),
+        (True, 199, {"is_open": False}, False),  # its embeddings are still in time
+        (True, 900, {}, False),  # it only grew: cutting off would starve it
+        (True, 900, {"trace_id": 6}, False),  # an earlier trace was refreshed
+        (False, 900, {"trace_id": 8}, False),  # the last description of a trace is finished
+    ],
+)
+def test_attention_has_moved_on(
+    was_open: bool, by_ns: int, changes: dict[str, Any], expected: bool
+) -> None:
+    nowhere = np.zeros((1, 2))
+    keypoints = Keypoints(nowhere, np.zeros(1, np.int64), np.ones(1), *[np.zeros(1, bool)] * 2)
+    snapshot = TraceSnapshot(7, 0, 1, was_open, 5, keypoints)
+    request = DescribeRequest(snapshot, 1_000, "camera", (48, 64), None, 0)
+    current = Job(request, Arrival(0, 0.0), None)
+    assert moved_on(current, later(current, by_ns, **changes), 200) is expected
+    asked = current._replace(question=Question("what?", current.arrival))
+    assert not moved_on(asked, later(current, by_ns, **changes), 200)

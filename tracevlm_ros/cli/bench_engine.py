@@ -25,6 +25,7 @@ from engine.contract import CODEBOOK_TOKENS
 from engine.runtime.loading import BACKENDS, load_backend, model_directory
 from engine.runtime.manifest import read_manifest
 from engine.runtime.model_engine import ModelEngine
+from engine.runtime.priority import give_way
 from engine.runtime.text import Words
 from tracevlm_ros.cli.forced_length import ForcedLength
 from tracevlm_ros.core.engine import TracePrompt
@@ -74,6 +75,7 @@ class Subject(NamedTuple):
     """What is measured."""
 
     engine: ModelEngine
+    precision: str
     forced: ForcedLength
     image_rgb: Image
     prompts: list[TracePrompt]
@@ -130,7 +132,7 @@ def open_subject(directory: Path, backend: str, traces: int, tokens: int) -> Sub
         )
         for _ in range(traces)
     ]
-    return Subject(engine, forced, image, prompts)
+    return Subject(engine, manifest.precision, forced, image, prompts)
 
 
 def about(subject: Subject) -> dict[str, Any]:
@@ -138,6 +140,7 @@ def about(subject: Subject) -> dict[str, Any]:
     return {
         "model": info.model_id,
         "backend": info.backend,
+        "precision": subject.precision,
         "notes": list(info.notes),
         "image_size_hw": list(info.image_size_hw),
         "traces": len(subject.prompts),
@@ -201,6 +204,7 @@ def describing(subject: Subject) -> Iterator[Callable[[], int]]:
     grounded = engine.ground(engine.encode(subject.image_rgb), subject.prompts)
 
     def describe_on() -> None:
+        give_way()
         while not stop.is_set():
             grounded.prefixes.clear()
             subject.forced.begin()
@@ -266,7 +270,8 @@ def with_fps(call: Callable[[], object], times: int) -> dict[str, Any]:
 
 
 def as_text(results: Mapping[str, Any]) -> str:
-    lines = [f"{results['model']} on {results['backend']}, {results['traces']} trace(s)"]
+    about = f"{results['model']} in {results['precision']} on {results['backend']}"
+    lines = [f"{about}, {results['traces']} trace(s)"]
     lines += [f"  note: {note}" for note in results["notes"]]
     lines.append(f"  load average at the start {results['machine']['load_average']}")
     for name in ("fast_path", "fast_path_describing", "fast_path_busy_core", "caption"):

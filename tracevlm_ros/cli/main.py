@@ -40,6 +40,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("data", "sheet"): Command("training.data.sheet_command", "a picture sheet of it ([train])"),
     ("train",): Command("training.command", "train a model (needs the extra [train])"),
     ("export",): Command("engine.export.command", "checkpoint -> model directory ([train])"),
+    ("quantize",): Command("tracevlm_ros.cli.quantize", "model directory -> int8, fp8 or int4"),
     ("build",): Command("tracevlm_ros.cli.build", "model directory -> TensorRT plans"),
     ("view",): Command("tracevlm_ros.cli.view", "show a bag and its results in Rerun ([view])"),
     ("calibrate", "gaze"): Command("tracevlm_ros.cli.calibrate_gaze", "fit gaze to the image"),

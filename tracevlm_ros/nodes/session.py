@@ -8,6 +8,7 @@ from rclpy.lifecycle import LifecycleNode
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.live_traces import NS_PER_MS
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.types import Caption, Description
@@ -63,7 +64,12 @@ class Session:
             host.problems,
         )
         self.describer = Describer(
-            engine, self, host.parameters["describe_depth"], host.stopwatch, host.problems
+            engine,
+            self,
+            host.parameters["describe_depth"],
+            host.stopwatch,
+            host.problems,
+            stale_after_ns=int(config.live.embedding_delay_ms * NS_PER_MS),
         )
         host.parameters.when_changed("gaze_calibration", self.fast_path.offer_gaze_mapping)
         self._workers = (self.fast_path, self.describer, self.outputs.painter)

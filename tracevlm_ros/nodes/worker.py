@@ -3,6 +3,7 @@
 import threading
 import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from tracevlm_ros.core.errors import TraceVLMError
 from tracevlm_ros.nodes.mailbox import Inbox
@@ -12,12 +13,22 @@ _JOIN_S = 30.0
 
 
 class Worker(ABC):
-    """Subclasses take work from queues of ``inbox`` and do it in ``work``, in their own thread."""
+    """Subclasses take work from queues of ``inbox`` and do it in ``work``, in their own thread.
 
-    def __init__(self, name: str, inbox: Inbox, problems: Problems) -> None:
+    ``prepare`` is called once in that thread, before any work.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inbox: Inbox,
+        problems: Problems,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self.inbox = inbox
         self.problems = problems
+        self._prepare = prepare
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -47,6 +58,7 @@ class Worker(ABC):
         """Do one unit, or wait for one; must return soon once ``is_stopping``."""
 
     def _run(self) -> None:
+        self._prepare()
         while not self.is_stopping:
             try:
                 self.work()
