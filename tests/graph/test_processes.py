@@ -1,6 +1,7 @@
 """Node processes: signals, exit statuses, shared memory, and bags that survive a round trip."""
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -110,6 +111,31 @@ def test_a_recorder_that_is_killed_leaves_all_but_the_last_second(
         assert reader.damage
         stamps = [record.decode().header.stamp for record in reader.records(["/gaze"])]
     assert len(stamps) == bag.gaze_count
+
+
+def test_a_recorder_whose_disk_is_full_stays_up_and_goes_on_when_there_is_room(
+    graph: NodeGraph, tmp_path: Path
+) -> None:
+    bag = write_tiny_bag(tmp_path / "in", frames=20)
+    recorder = graph.start(
+        "recorder", {"bag": tmp_path / "out", "topics": "/gaze", "compress": False}
+    )
+    graph.start("player", {"bag": bag.path, "wait_for": "/gaze", "topics": "/gaze", "loop": True})
+
+    def said(text: str) -> bool:
+        return any(text in line for line in recorder.last_lines)
+
+    until(lambda: said("recording /gaze"), "the recording")
+    _, hard = resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (4096, hard))
+    until(lambda: said("recording pauses"), "the pause")
+    resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    until(lambda: said("recording goes on"), "the new part")
+    until(lambda: any(f.stat().st_size > 8192 for f in tmp_path.glob("out_*/*")), "its messages")
+    assert recorder.end() == 0
+    assert said("the disk was full")
+    with BagReader(max(tmp_path.glob("out_*/*.mcap"), key=lambda f: f.stat().st_size)) as reader:
+        assert reader.message_count > 0
 
 
 def test_a_player_without_a_readable_bag_ends_with_one_line(

@@ -24,6 +24,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("run",): Command("tracevlm_ros.cli.run", "video and gaze in, captions and masks out, live"),
     ("replay",): Command("tracevlm_ros.cli.replay", "publish a rosbag2 bag with /clock"),
     ("record",): Command("tracevlm_ros.cli.record", "record topics into an MCAP bag"),
+    ("convert",): Command("tracevlm_ros.cli.convert", "eye tracker's recording -> bag"),
     ("evaluate",): Command("tracevlm_ros.cli.evaluate", "run bags offline, score them, report"),
     ("demo",): Command("tracevlm_ros.cli.demo", "the whole graph on the bundled bag"),
     ("bench", "simplify"): Command("tracevlm_ros.cli.bench_simplify", "trace simplification"),

@@ -5,6 +5,7 @@ recording, negative before it. Known defects of the data are passed on as they a
 without a trace, words of no length, several words in one.
 """
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import GazeSample, PenState, Word
 from tracevlm_ros.ingest.scene_pixels import from_normalised
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class TracePoint(NamedTuple):
@@ -67,6 +70,17 @@ def read_narratives(path: Path) -> Iterator[Narrative]:
                     f"{path} line {number} is no narrative: {error!r}; download the file again"
                 ) from error
             yield from found
+
+
+def find_picture(images: Path, dataset_id: str, name: str) -> Path:
+    """``images/[data set/]<name>.jpg``, ``.jpeg`` or ``.png``; InputError when there is none."""
+    stems = (images / dataset_id / name, images / name)
+    for stem, suffix in itertools.product(stems, PICTURE_SUFFIXES):
+        path = stem.with_name(stem.name + suffix)
+        if path.is_file():
+            return path
+    known = ", ".join(PICTURE_SUFFIXES)
+    raise InputError(f"there is no picture {stems[0]} ({known}); set the folder of the pictures")
 
 
 def read_gaze(path: Path, size_hw: tuple[int, int]) -> Iterator[GazeSample]:

@@ -29,6 +29,7 @@ import numpy as np
 from tracevlm_ros.core.settings import require_range
 from tracevlm_ros.core.types import Image
 from tracevlm_ros.ingest.bag_writer import BagWriter
+from tracevlm_ros.ingest.message_build import header, time_message
 from tracevlm_ros.ingest.message_types import message_class
 from tracevlm_ros.synthetic.clip import Clip, ClipConfig, ClipFrame
 from tracevlm_ros.synthetic.gaze import Arrival, GazeConfig, GazeTruth, Visit, look_at
@@ -179,12 +180,8 @@ def _encoded(kind: str, image: Image, option: int, value: int) -> Image:
     return np.asarray(data, np.uint8).reshape(-1)
 
 
-def _time(stamp_ns: int) -> Any:
-    return message_class("builtin_interfaces/msg/Time")(*divmod(stamp_ns, 1_000_000_000))
-
-
 def _header(stamp_ns: int) -> Any:
-    return message_class("std_msgs/msg/Header")(_time(stamp_ns), FRAME_ID)
+    return header(stamp_ns, FRAME_ID)
 
 
 def _camera_info(header: Any, size_hw: tuple[int, int]) -> Any:
@@ -255,14 +252,14 @@ def _caption_message(frame: ClipFrame, visit: Visit, text: str, standard_types: 
         score=1.0,
         is_final=True,
         trace_is_open=False,
-        trace_start=_time(visit.start_ns),
-        trace_end=_time(visit.end_ns),
+        trace_start=time_message(visit.start_ns),
+        trace_end=time_message(visit.end_ns),
         keypoints=[],
         region=message_class("sensor_msgs/msg/RegionOfInterest")(x, y, height, width, False),
         question="",
         model_id=MODEL_ID,
-        captured=_time(frame.stamp_ns),
-        received=_time(visit.end_ns),
-        inferred=_time(visit.end_ns),
-        published=_time(visit.end_ns),
+        captured=time_message(frame.stamp_ns),
+        received=time_message(visit.end_ns),
+        inferred=time_message(visit.end_ns),
+        published=time_message(visit.end_ns),
     )

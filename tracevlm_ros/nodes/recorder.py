@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from tracevlm_ros.core.errors import InputError, TraceVLMError
-from tracevlm_ros.ingest.bag_writer import BagWriter
+from tracevlm_ros.ingest.bag_parts import BagParts
 from tracevlm_ros.nodes import qos
 from tracevlm_ros.nodes.params import NodeParameters, load_schema
 from tracevlm_ros.nodes.player import ros_class
@@ -51,10 +51,12 @@ class Recorder(Node):  # type: ignore[misc]
             for name in self.parameters["topics"].split(",")
             if name.strip()
         }
-        self._writer = BagWriter(
-            self.parameters["bag"],
+        self._writer = BagParts(
+            Path(self.parameters["bag"]),
             self.parameters["storage"],
+            self.get_logger().error,
             compress=self.parameters["compress"],
+            min_free_bytes=self.parameters["min_free_mb"] * 1_000_000,
         )
         self._items: deque[_Item] = deque()
         self._waiting_bytes = 0
@@ -65,6 +67,7 @@ class Recorder(Node):  # type: ignore[misc]
         self._topics: dict[str, Any] = {}
         self.written = 0
         self.dropped = 0
+        self.lost_without_room = 0
         self._thread = threading.Thread(target=self._write_all, name="writer", daemon=True)
         self._thread.start()
         self._look()
@@ -126,7 +129,7 @@ class Recorder(Node):  # type: ignore[misc]
                 self._write_waiting()
                 with self._file:
                     self._writer.flush()
-        except (TraceVLMError, OSError) as error:
+        except TraceVLMError as error:
             self.get_logger().error(f"recording ends: {error}")
             self._stop.fail()
 
@@ -135,8 +138,11 @@ class Recorder(Node):  # type: ignore[misc]
         limit_s = time.monotonic() + _FLUSH_S
         while (item := self._next(limit_s)) is not None:
             with self._file:
-                self._writer.write_raw(item.topic, item.msgtype, item.log_ns, item.raw)
-            self.written += 1
+                is_written = self._writer.write_raw(item.topic, item.msgtype, item.log_ns, item.raw)
+            if is_written:
+                self.written += 1
+            else:
+                self.lost_without_room += 1
 
     def _next(self, limit_s: float) -> _Item | None:
         """The oldest item; None at ``limit_s`` (monotonic), or when no more will come."""
@@ -161,10 +167,19 @@ class Recorder(Node):  # type: ignore[misc]
             self._is_closing = True
             self._changed.notify()
         self._thread.join()
-        self._writer.close()
+        try:
+            self._writer.close()
+        except TraceVLMError as error:
+            self.get_logger().error(str(error))
+            self._stop.fail()
         text = f"recorded {self.written} messages of {len(self._topics)} topics"
-        if self.dropped:
-            self.get_logger().warning(f"{text}; dropped {self.dropped}: the disk was too slow")
+        losses = {
+            "the disk was too slow": self.dropped,
+            "the disk was full": self.lost_without_room,
+        }
+        told = [f"lost {count}: {why}" for why, count in losses.items() if count]
+        if told:
+            self.get_logger().warning("; ".join([text, *told]))
         else:
             self.get_logger().info(text)
 

@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import FloatArray, GazeSample, Word
 from tracevlm_ros.evaluation.adapters.case import START_NS, Case, play_still
 from tracevlm_ros.evaluation.adapters.coco_instances import still_truth
 from tracevlm_ros.evaluation.adapters.pictures import read_rgb
-from tracevlm_ros.ingest.localized_narratives import Narrative, pointer_samples, read_narratives
-
-_SUFFIXES = (".jpg", ".jpeg", ".png")
+from tracevlm_ros.ingest.localized_narratives import (
+    Narrative,
+    find_picture,
+    pointer_samples,
+    read_narratives,
+)
 
 
 class DrawnPicture(NamedTuple):
@@ -39,7 +41,9 @@ def read_drawn_pictures(narratives: Path, images: Path) -> list[DrawnPicture]:
         for media, part in _stills(narrative):
             if part.strokes:
                 name = f"{number:05d}_{media.replace('/', '_')}"
-                found.append(DrawnPicture(name, _picture(images, narrative, media), part))
+                found.append(
+                    DrawnPicture(name, find_picture(images, narrative.dataset_id, media), part)
+                )
     return found
 
 
@@ -98,13 +102,3 @@ def _stills(narrative: Narrative) -> Iterator[tuple[str, Narrative]]:
     for index, keyframe in enumerate(narrative.keyframes):
         strokes = tuple(s for s in narrative.strokes if s[0].keyframe == index)
         yield f"{narrative.media_id}/{keyframe}", narrative._replace(strokes=strokes)
-
-
-def _picture(images: Path, narrative: Narrative, media: str) -> Path:
-    stems = (images / narrative.dataset_id / media, images / media)
-    for stem in stems:
-        for suffix in _SUFFIXES:
-            path = stem.with_name(stem.name + suffix)
-            if path.is_file():
-                return path
-    raise InputError(f"no picture {stems[0]}{{{','.join(_SUFFIXES)}}}; set the pictures' folder")
