@@ -95,7 +95,13 @@ setup(
     ],
     extras_require={
         "fast": ["numba>=0.60"],
-        "train": ["torch>=2.6", "onnx>=1.17", "onnxscript>=0.5", "safetensors>=0.4"],
+        "train": [
+            "torch>=2.6",
+            "onnx>=1.17",
+            "onnxscript>=0.5",
+            "safetensors>=0.4",
+            "tensorboard>=2.17",
+        ],
         "gpu": ["onnxruntime-gpu>=1.19"],
         "neon": ["pupil-labs-realtime-api>=1.7"],
         "tensorrt": ["tensorrt-rtx>=1.7"],

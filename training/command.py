@@ -1,4 +1,5 @@
-"""Train the network: ``--stage vision`` first, then ``--stage joint --from`` its checkpoint.
+"""Train the network: ``--stage vision`` first, then ``--stage joint --from`` its checkpoint. The
+paper's stages 1, 1.5 and 2 learn from packed data sets, nano or Qwen2.5-VL (docs/training.md).
 
 Running the same command again resumes where it stopped. ``--evaluate CHECKPOINT`` scores a
 checkpoint by free generation instead of training.
@@ -10,18 +11,23 @@ from pathlib import Path
 
 from tracevlm_ros.core.errors import ConfigError, InputError
 from training.settings import STAGES, TrainConfig
+from training.stages.settings import NANO_MODELS, PAPER_STAGES, QWEN_MODELS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/train"), help="folder of the run")
-    parser.add_argument("--stage", choices=tuple(STAGES), default="joint")
+    parser.add_argument("--stage", choices=(*STAGES, *PAPER_STAGES), default="joint")
     parser.add_argument("--from", dest="initial", type=Path, help="checkpoint of an earlier stage")
     parser.add_argument("--photos", default="", help="folder in COCO form (never a *_dev one)")
     parser.add_argument("--steps", type=int, help="steps in all, over all pieces of the run")
     parser.add_argument("--images", type=int, help="images in a batch")
     parser.add_argument("--rate", type=float, help="learning rate")
     parser.add_argument("--seed", type=int, help="of weights and data")
-    parser.add_argument("--model", choices=("nano", "tiny"))
+    parser.add_argument("--model", choices=(*NANO_MODELS, *QWEN_MODELS))
+    parser.add_argument("--dry-run", action="store_true", help="check data, memory, freezes, disk")
+    parser.add_argument("--data", action="append", help="stages 1, 1.5, 2: a data set; repeatable")
+    parser.add_argument("--backbone", help="stages 1, 1.5, 2: Hugging Face folder of a Qwen2.5-VL")
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="any stage setting")
     parser.add_argument("--paper", action="store_true", help="no option beyond the paper")
     parser.add_argument("--config", type=Path, help="JSON file of settings; arguments override it")
     parser.add_argument("--evaluate", type=Path, metavar="CHECKPOINT", help="score, do not train")
@@ -33,10 +39,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.evaluate is not None:
         return _evaluate(arguments)
+    if arguments.stage in PAPER_STAGES:
+        from training.stages.command_line import run as run_stage
+
+        return run_stage(arguments, _say)
+    _refuse_stage_options(arguments)
+    if arguments.dry_run:
+        from training.dry_run import dry_run
+
+        dry_run(settings_of(arguments), arguments.out, arguments.initial, _say)
+        return 0
     from training.loop import Trainer
 
     Trainer(settings_of(arguments), arguments.out, arguments.initial, say=_say).run()
     return 0
+
+
+def _refuse_stage_options(arguments: argparse.Namespace) -> None:
+    for name in ("data", "backbone", "set"):
+        if getattr(arguments, name):
+            raise ConfigError(
+                f"--{name} is for the stages {', '.join(PAPER_STAGES)}; stage '{arguments.stage}' "
+                "takes --photos and --config"
+            )
 
 
 def settings_of(arguments: argparse.Namespace) -> TrainConfig:

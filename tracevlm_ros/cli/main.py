@@ -39,6 +39,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("data", "stats"): Command("tracevlm_ros.cli.data_stats", "statistics of traces and gaze"),
     ("data", "info"): Command("training.data.info_command", "count training data ([train])"),
     ("data", "sheet"): Command("training.data.sheet_command", "a picture sheet of it ([train])"),
+    ("data", "riln"): Command("training.riln.command", "make dialogues about traces ([train])"),
     ("train",): Command("training.command", "train a model (needs the extra [train])"),
     ("export",): Command("engine.export.command", "checkpoint -> model directory ([train])"),
     ("quantize",): Command("tracevlm_ros.cli.quantize", "model directory -> int8, fp8 or int4"),

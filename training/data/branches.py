@@ -144,6 +144,12 @@ class BranchWriter:
             Exchange(Task.ASK, TEMPLATES[Task.ASK].ask(turn.question), say_text(turn.answer))
             for turn in dialogue.turns
         )
+        if dialogue.trace is not None:
+            narrative = Narrative(dialogue.key, "", (), dialogue.trace)
+            keypoints = keypoints_of(narrative, self._size_hw, self._config.simplify)
+            drawn = trace_points(keypoints, self._config.max_keypoints)
+            yield Branch(dialogue.key, exchanges, drawn)
+            return
         shapes = [s for index in dialogue.regions for s in self._record.regions[index].shapes]
         trace = self._drawn(tuple(shapes)) if dialogue.regions else None
         if trace is not None or not dialogue.regions:

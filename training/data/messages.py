@@ -16,11 +16,16 @@ from training.data.templates import Task
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TreeConfig:
-    """``tasks`` in their order. ``order``: fixed keeps it within each narrative and region, random
+    """Pictures are stretched to ``image_size`` squared; with ``max_pixels`` they keep their shape,
+    in multiples of ``multiple`` pixels and at most that many in all.
+
+    ``tasks`` in their order. ``order``: fixed keeps it within each narrative and region, random
     mixes the branches of a tree. A clip gives ``max_pictures`` pictures, evenly spread; more than
     ``max_branches`` branches are thinned at random."""
 
     image_size: int = 256
+    max_pixels: int = 0
+    multiple: int = 28
     max_keypoints: int = 24
     max_pictures: int = 4
     max_branches: int = 16
@@ -30,6 +35,8 @@ class TreeConfig:
 
     def __post_init__(self) -> None:
         require_range("image_size", self.image_size, 16, 4096)
+        require_range("max_pixels", self.max_pixels, 0, 1 << 28)
+        require_range("multiple", self.multiple, 1, 1024)
         require_range("max_keypoints", self.max_keypoints, 2, 512)
         require_range("max_pictures", self.max_pictures, 1, 64)
         require_range("max_branches", self.max_branches, 1, 4096)
@@ -71,7 +78,7 @@ class Branch(NamedTuple):
 
 
 class MessageTree(NamedTuple):
-    """``images`` uint8 (S, S, 3) at the model's size."""
+    """``images`` uint8 (H, W, 3) at the model's size, all of one size."""
 
     key: str
     source: str

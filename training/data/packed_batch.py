@@ -8,19 +8,21 @@ samples of a batch share are encoded once.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from tracevlm_ros.core.engine import TracePrompt
 from tracevlm_ros.core.types import Image
-from training.data.batch import shrink, trace_batch
+from training.data.batch import trace_batch
 from training.data.packed_stream import Row, Sample
 from training.data.packing import pack_row
 from training.model.language import MASKED
 from training.model.trace_embedding import TraceBatch
 from training.model.tracevlm import TraceVLM
 from training.model.tvp import Grounded
+from training.model.vision import VisionFeatures
 
 
 class PackedBatch(NamedTuple):
@@ -48,19 +50,55 @@ class PackedBatch(NamedTuple):
     codebook_columns: Tensor
 
 
-class PackedReading(NamedTuple):
-    """``hidden`` (B, L, D), normed; ``grounded`` of all views."""
+class PackedEmbedding(NamedTuple):
+    """``x`` (B, L, D), what the language model reads; ``features`` of all pictures, ``grounded`` of
+    all views."""
 
-    hidden: Tensor
+    x: Tensor
+    features: VisionFeatures
     grounded: Grounded
 
 
-class _View(NamedTuple):
+class PackedReading(NamedTuple):
+    """``hidden`` (B, L, D), normed; ``features`` of all pictures, ``grounded`` of all views."""
+
+    hidden: Tensor
+    features: VisionFeatures
+    grounded: Grounded
+
+
+class View(NamedTuple):
+    """Picture ``image`` as a sample in row ``row`` sees it: its points there, and the columns of
+    picture tokens (N,) and of keypoints (slots,), -1 where there is none."""
+
     row: int
     image: int
     prompt: TracePrompt
     image_columns: np.ndarray
     trace_columns: np.ndarray
+
+
+def view_of(row: int, start: int, sample: Sample, picture: int, image: int, slots: int) -> View:
+    """``picture`` (index in the sample) is picture ``image`` of the batch; the sample begins at
+    column ``start``. Points beyond ``slots`` are left out."""
+    trace, columns = sample.branch.trace, np.full(slots, -1, np.int64)
+    prompt = TracePrompt(np.zeros((0, 2)), np.zeros(0), np.zeros(0, np.bool_))
+    if trace is not None:
+        here = np.flatnonzero(trace.picture == picture)[:slots]
+        prompt = TracePrompt(trace.points[here], trace.dt_s[here], trace.pen_up[here])
+        columns[: len(here)] = start + sample.sequence.trace[here]
+    return View(row, image, prompt, start + sample.sequence.image[picture], columns)
+
+
+def covered(sample: Sample, picture: int, size_hw: tuple[int, int]) -> np.ndarray:
+    """Share of each of ``size_hw`` cells that the sample's target covers on ``picture``."""
+    full_hw = sample.tree.images[picture].shape[:2]
+    union = np.zeros(full_hw, np.bool_)
+    for place, shape in sample.branch.masks:
+        if place == picture:
+            union |= shape.mask((full_hw[0], full_hw[1]))
+    share = cv2.resize(union.astype(np.float32), size_hw[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(share)
 
 
 class _Collector:
@@ -69,7 +107,7 @@ class _Collector:
     def __init__(self, slots: int, mask_side: int) -> None:
         self.slots, self.mask_side = slots, mask_side
         self.images: list[Image] = []
-        self.views: list[_View] = []
+        self.views: list[View] = []
         self.masks: list[np.ndarray] = []
         self.mask_view: list[int] = []
         self.codebook: list[np.ndarray] = []
@@ -81,29 +119,12 @@ class _Collector:
             place = self._known.setdefault((sample.place, picture), len(self.images))
             if place == len(self.images):
                 self.images.append(image)
-            self.views.append(self._view(row, start, sample, picture, place))
+            self.views.append(view_of(row, start, sample, picture, place, self.slots))
         for columns in sample.sequence.codebook:
             for picture in sorted({picture for picture, _ in sample.branch.masks}):
-                self.masks.append(self._mask(sample, picture))
+                self.masks.append(covered(sample, picture, (self.mask_side, self.mask_side)))
                 self.mask_view.append(first_view + picture)
                 self.codebook.append(start + columns)
-
-    def _view(self, row: int, start: int, sample: Sample, picture: int, image: int) -> _View:
-        trace, columns = sample.branch.trace, np.full(self.slots, -1, np.int64)
-        prompt = TracePrompt(np.zeros((0, 2)), np.zeros(0), np.zeros(0, np.bool_))
-        if trace is not None:
-            here = np.flatnonzero(trace.picture == picture)[: self.slots]
-            prompt = TracePrompt(trace.points[here], trace.dt_s[here], trace.pen_up[here])
-            columns[: len(here)] = start + sample.sequence.trace[here]
-        return _View(row, image, prompt, start + sample.sequence.image[picture], columns)
-
-    def _mask(self, sample: Sample, picture: int) -> np.ndarray:
-        size_hw = sample.tree.images[picture].shape[:2]
-        union = np.zeros(size_hw, np.bool_)
-        for place, shape in sample.branch.masks:
-            if place == picture:
-                union |= shape.mask((size_hw[0], size_hw[1]))
-        return shrink(union, self.mask_side)
 
 
 def collate(rows: Sequence[Row], length: int, pad: int, slots: int, mask_side: int) -> PackedBatch:
@@ -139,19 +160,30 @@ def packed_mask(segment_ids: Tensor) -> Tensor:
     return (~same.tril()).float()[:, None] * MASKED
 
 
-def read_packed(model: TraceVLM, batch: PackedBatch) -> PackedReading:
-    """Encode, ground and read a batch; the language model's head then gives logits."""
-    tokens = model.encode(batch.image).tokens[batch.view_image]
+def embed_packed(
+    model: TraceVLM, batch: PackedBatch, features: VisionFeatures | None = None
+) -> PackedEmbedding:
+    """Encode (unless ``features`` are there) and ground the pictures of ``batch``, and put them and
+    the keypoints into its rows."""
+    features = features or model.encode(batch.image)
+    tokens = features.tokens[batch.view_image]
     touched = batch.trace.valid.any(dim=1)
     grounded = model.ground(tokens, batch.trace)
     enhanced = torch.where(touched[:, None, None], grounded.enhanced, tokens)
     grounded = Grounded(enhanced, grounded.trace)
     x: Tensor = model.model.embed_tokens(batch.ids)
     rows = batch.view_row[:, None].expand_as(batch.image_columns)
-    x = x.index_put((rows, batch.image_columns), enhanced)
+    x = x.index_put((rows, batch.image_columns), enhanced.to(x.dtype))
     present = batch.trace_columns >= 0
     rows = batch.view_row[:, None].expand_as(batch.trace_columns)
-    x = x.index_put((rows[present], batch.trace_columns[present]), grounded.trace[present])
+    points = grounded.trace[present].to(x.dtype)
+    x = x.index_put((rows[present], batch.trace_columns[present]), points)
+    return PackedEmbedding(x, features, grounded)
+
+
+def read_packed(model: TraceVLM, batch: PackedBatch) -> PackedReading:
+    """Encode, ground and read a batch; the language model's head then gives logits."""
+    seen = embed_packed(model, batch)
     mask = packed_mask(batch.segment_ids)
-    hidden: Tensor = model.model(x, batch.position_ids, mask=mask).hidden
-    return PackedReading(hidden, grounded)
+    hidden: Tensor = model.model(seen.x, batch.position_ids, mask=mask).hidden
+    return PackedReading(hidden, seen.features, seen.grounded)

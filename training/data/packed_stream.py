@@ -16,8 +16,8 @@ from tracevlm_ros.core.errors import ConfigError, InputError
 from training.data.messages import Branch, MessageTree, TreeConfig
 from training.data.packing import PackConfig, Packer
 from training.data.readers.source import Reader
+from training.data.sequences import Encoder
 from training.data.sequences import Sequence as TokenSequence
-from training.data.sequences import SequenceEncoder
 from training.data.sharding import Address, ShardConfig, ShardedOrder
 from training.data.trees import build_tree
 
@@ -45,7 +45,7 @@ class PackedStream(Iterator[Row]):
     def __init__(
         self,
         readers: Sequence[Reader],
-        encoder: SequenceEncoder,
+        encoder: Encoder,
         trees: TreeConfig,
         packing: PackConfig,
         sharding: ShardConfig,
@@ -64,6 +64,16 @@ class PackedStream(Iterator[Row]):
             "packing": repr(packing),
             "trees": repr(trees),
         }
+
+    @property
+    def shards(self) -> int:
+        """Streams that share the records."""
+        return self._sharding.shards
+
+    @property
+    def records(self) -> int:
+        """Records in one epoch, over all shards."""
+        return len(self._order)
 
     @property
     def drops(self) -> Drops:
@@ -152,7 +162,9 @@ class PackedStream(Iterator[Row]):
 
     def _sample(self, place: int, number: int, tree: MessageTree) -> Sample:
         branch = tree.branches[number]
-        return Sample(place, number, tree, branch, self._encoder.encode(branch, len(tree.images)))
+        size_hw = (tree.images[0].shape[0], tree.images[0].shape[1])
+        sequence = self._encoder.encode(branch, len(tree.images), size_hw)
+        return Sample(place, number, tree, branch, sequence)
 
     def _restored(
         self, place: int, number: int, known: dict[int, MessageTree]

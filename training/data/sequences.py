@@ -7,7 +7,7 @@
 """
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -38,8 +38,27 @@ class Sequence(NamedTuple):
     codebook: IntArray
 
 
+class Encoder(Protocol):
+    """Branches as the tokens of one model."""
+
+    def encode(
+        self,
+        branch: Branch,
+        pictures: int,
+        size_hw: tuple[int, int] = (0, 0),
+        /,
+        *,
+        awaiting: bool = False,
+    ) -> Sequence:
+        """The sequence of ``branch`` over ``pictures`` pictures of ``size_hw`` pixels.
+
+        ``awaiting``: it ends where the last answer would begin; that answer is left out.
+        """
+
+
 class SequenceEncoder:
-    """``grid_hw``: rows and columns of image tokens of one picture."""
+    """The nano model's, whose pictures all have one size. ``grid_hw``: rows and columns of image
+    tokens of one picture."""
 
     def __init__(self, tokenizer: Tokenizer, grid_hw: tuple[int, int]) -> None:
         for side in grid_hw:
@@ -49,8 +68,16 @@ class SequenceEncoder:
         self._grid_hw = grid_hw
         self._book = [self._ids[token] for token in SPECIAL.codebook]
 
-    def encode(self, branch: Branch, pictures: int) -> Sequence:
-        """The sequence of ``branch`` over ``pictures`` pictures."""
+    def encode(
+        self,
+        branch: Branch,
+        pictures: int,
+        _size_hw: tuple[int, int] = (0, 0),
+        /,
+        *,
+        awaiting: bool = False,
+    ) -> Sequence:
+        """See ``Encoder``."""
         rows, columns = self._grid_hw
         image_tokens = pictures * rows * columns
         keypoints = 0 if branch.trace is None else len(branch.trace.points)
@@ -64,8 +91,10 @@ class SequenceEncoder:
             trace = [self._ids[SPECIAL.traj_pad]] * keypoints
             ids += [self._ids[SPECIAL.traj_start], *trace, self._ids[SPECIAL.traj_end]]
         learned = [False] * len(ids)
-        for exchange in branch.exchanges:
-            asked, said = self._asked(exchange), self._said(exchange.answer)
+        for number, exchange in enumerate(branch.exchanges, 1):
+            open_ended = awaiting and number == len(branch.exchanges)
+            asked = self._asked(exchange)
+            said = [] if open_ended else self._said(exchange.answer)
             ids += asked + said
             learned += [False] * len(asked) + [True] * len(said)
         array = np.array(ids, np.int64)

@@ -6,7 +6,8 @@ from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.preprocess import fit_image
 from training.data.branches import BranchWriter
 from training.data.messages import MessageTree, TreeConfig
-from training.data.readers.records import Narrative, Record
+from training.data.readers.records import RawTrace, Record
+from training.model.qwen.patches import fitted_size
 
 
 def build_tree(
@@ -26,9 +27,18 @@ def build_tree(
     if len(branches) > config.max_branches:
         kept = np.sort(rng.choice(len(branches), config.max_branches, replace=False))
         branches = [branches[index] for index in kept]
-    size_hw = (config.image_size, config.image_size)
+    size_hw = model_size((height, width), config)
     images = tuple(fit_image(image, size_hw) for image in loaded)
     return MessageTree(record.key, record.source, images, tuple(branches))
+
+
+def model_size(size_hw: tuple[int, int], config: TreeConfig) -> tuple[int, int]:
+    """Size at which the model sees a picture of ``size_hw``; InputError for one with no area or of
+    an extreme shape."""
+    if not config.max_pixels:
+        return config.image_size, config.image_size
+    least = min(config.max_pixels, 4 * config.multiple**2)
+    return fitted_size(*size_hw, config.multiple, least, config.max_pixels)
 
 
 def spread(count: int, limit: int) -> list[int]:
@@ -49,19 +59,24 @@ def with_pictures(record: Record, chosen: list[int]) -> Record:
     return record._replace(
         pictures=tuple(record.pictures[index] for index in chosen),
         regions=regions,
-        narratives=tuple(_on_pictures(narrative, place) for narrative in record.narratives),
+        narratives=tuple(
+            narrative._replace(trace=_on_pictures(narrative.trace, place))
+            for narrative in record.narratives
+        ),
+        dialogues=tuple(
+            dialogue
+            if dialogue.trace is None
+            else dialogue._replace(trace=_on_pictures(dialogue.trace, place))
+            for dialogue in record.dialogues
+        ),
     )
 
 
-def _on_pictures(narrative: Narrative, place: dict[int, int]) -> Narrative:
-    """The trace on the pictures in ``place`` (old index -> new); the pen is up between pictures."""
-    trace = narrative.trace
+def _on_pictures(trace: RawTrace, place: dict[int, int]) -> RawTrace:
+    """``trace`` on the pictures in ``place`` (old index -> new); the pen is up between pictures."""
     kept = np.flatnonzero(np.isin(trace.picture, list(place)))
     picture = np.array([place[int(index)] for index in trace.picture[kept]], np.int64)
     stroke = np.cumsum(trace.pen_up)[kept]
     pen_up = np.zeros(len(kept), np.bool_)
     pen_up[1:] = (np.diff(picture) != 0) | (np.diff(stroke) != 0)
-    left = trace._replace(
-        xy=trace.xy[kept], stamp_ns=trace.stamp_ns[kept], picture=picture, pen_up=pen_up
-    )
-    return narrative._replace(trace=left)
+    return RawTrace(trace.xy[kept], trace.stamp_ns[kept], picture, pen_up)

@@ -12,6 +12,7 @@ from training.data.readers import (
     localized_narratives,
     panoptic_grounding,
     refcoco,
+    riln,
     video_narratives,
     video_refer,
 )
@@ -27,6 +28,7 @@ READERS: dict[str, Callable[[Source], Reader]] = {
     davis.FORM: davis.Davis,
     hc_stvg.FORM: hc_stvg.HcStvg,
     video_refer.FORM: video_refer.VideoRefer,
+    riln.FORM: riln.Riln,
 }
 
 
@@ -95,6 +97,8 @@ def _form_of_line(path: Path) -> str:
         return ""
     if "actor_narratives" in first:
         return video_narratives.FORM
+    if {"index", "samples"} <= first.keys():
+        return riln.FORM
     return localized_narratives.FORM if "timed_caption" in first else ""
 
 

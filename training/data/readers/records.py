@@ -73,11 +73,13 @@ class Turn(NamedTuple):
 
 
 class Dialogue(NamedTuple):
-    """Turns that build on each other, about ``regions`` (indices; empty: the whole picture)."""
+    """Turns that build on each other, about ``trace``, or else about ``regions`` (indices; empty:
+    the whole picture)."""
 
     key: str
     turns: tuple[Turn, ...]
     regions: tuple[int, ...]
+    trace: RawTrace | None = None
 
 
 class Record(NamedTuple):

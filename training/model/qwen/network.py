@@ -117,7 +117,10 @@ class TraceQwen(QwenBackbone):
 
     def encode(self, patches: Sequence[Patches]) -> list[Encoded]:
         """One ``Encoded`` for each picture or clip."""
-        features = self.see(patches)
+        return self.divide(self.see(patches), patches)
+
+    def divide(self, features: QwenFeatures, patches: Sequence[Patches]) -> list[Encoded]:
+        """``features`` of all ``patches`` -> those of each picture or clip, with its maps."""
         merge = self.config.vision.merge
         sizes = [part.grid.patches() for part in patches]
         tokens = torch.split(features.tokens, [size // merge**2 for size in sizes])

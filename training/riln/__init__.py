@@ -1,0 +1,1 @@
+"""Reasoning-based Interactive Localized Narratives: dialogues about traces, from narratives."""

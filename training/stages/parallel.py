@@ -1,0 +1,131 @@
+"""One process or many: who reads what, sharding by FSDP2, sums over all processes.
+
+``torchrun`` sets the environment; without it there is one process and nothing is sharded. Every
+rank runs the same program. Scalars cannot be sharded: they stay whole, and their gradients are
+summed here.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import checkpoint
+
+from tracevlm_ros.core.errors import ConfigError
+
+
+class Processes(NamedTuple):
+    """This process is ``rank`` of ``world`` and computes on ``device``."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Sums over all processes, the same on each."""
+        if self.world == 1:
+            return [float(value) for value in values]
+        summed = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(summed)
+        return [float(value) for value in summed]
+
+    def gather(self, value: Any) -> list[Any]:
+        """``value`` of every process, in the order of ranks."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, value)
+        return found
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.world > 1:
+            dist.barrier()
+
+
+def join(device: str) -> Processes:
+    """Join the group that ``torchrun`` made, or be alone. ``device``: auto, cpu or cuda.
+
+    ConfigError when cuda is asked for and there is none.
+    """
+    cuda = torch.cuda.is_available() if device == "auto" else device == "cuda"
+    if cuda and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda' and PyTorch finds none; set device to cpu or auto")
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else (
+        torch.device("cpu")
+    )  # fmt: skip
+    if cuda:
+        torch.cuda.set_device(place)
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if cuda else "gloo")
+    return Processes(dist.get_rank() if world > 1 else 0, world, place)
+
+
+def leave(processes: Processes) -> None:
+    if processes.world > 1:
+        dist.destroy_process_group()
+
+
+def shard(network: nn.Module, layers: Iterable[nn.Module], processes: Processes) -> list[nn.Module]:
+    """Put ``network`` on its device and, among several processes, shard it: each of ``layers`` by
+    itself, the rest together. Gives the modules that were sharded."""
+    if processes.world == 1:
+        network.to(processes.device)
+        return []
+    mesh = init_device_mesh(processes.device.type, (processes.world,))
+    whole = {p for p in network.parameters() if p.dim() == 0}
+    sharded = [*layers, network]
+    for module in sharded:
+        own = whole & set(module.parameters())
+        fully_shard(module, mesh=mesh, ignored_params=own or None)
+    network.to(processes.device)
+    return sharded
+
+
+def recompute(layers: Iterable[nn.Module]) -> None:
+    """Gradient checkpointing: ``layers`` keep their input and run again for the gradients."""
+    for layer in layers:
+        object.__setattr__(
+            layer, "forward", partial(checkpoint, layer.forward, use_reentrant=False)
+        )
+
+
+def complete_gradients(parameters: Iterable[nn.Parameter], processes: Processes) -> None:
+    """Sum the gradients of what is not sharded."""
+    if processes.world > 1:
+        for parameter in parameters:
+            if not isinstance(parameter, DTensor):
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                dist.all_reduce(parameter.grad)
+
+
+def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
+    """Scale gradients so that their joint norm is at most ``limit``; gives the norm before."""
+    parts = [_squared_norm(p.grad) for p in parameters if p.grad is not None]
+    norm = torch.stack(parts).sum().sqrt() if parts else torch.zeros(())
+    share = (limit / (norm + 1e-6)).clamp(max=1.0)
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.mul_(share.to(parameter.grad.dtype))
+    return float(norm)
+
+
+def _squared_norm(gradient: Tensor) -> Tensor:
+    if isinstance(gradient, DTensor):
+        own = gradient.to_local().float().square().sum()
+        dist.all_reduce(own)
+        return own
+    return gradient.float().square().sum()
