@@ -46,8 +46,20 @@ class Answerer:
         self.sampling = sampling or SamplingConfig()
 
     def look(self, images: Sequence[Image], trace: TracePoints | None = None) -> "Talk":
-        """Begin a talk about ``images`` (at the model's size) and what was drawn on them."""
+        """Begin a talk about ``images`` (at the model's size) and what was drawn on them.
+
+        ConfigError when there is no picture.
+        """
+        if not images:
+            raise ConfigError("no picture to talk about; give at least one")
         return Talk(self, tuple(images), trace)
+
+    def answer(self, images: Sequence[Image], branch: Branch) -> Said:
+        """The answer to the last question of ``branch``, whose own answer is not looked at."""
+        utterance = Utterance(self, tuple(images), branch)
+        for _ in utterance:
+            pass
+        return utterance.said()
 
 
 class Talk:
@@ -56,10 +68,7 @@ class Talk:
     def __init__(
         self, answerer: Answerer, images: tuple[Image, ...], trace: TracePoints | None
     ) -> None:
-        if not images:
-            raise ConfigError("no picture to talk about; give at least one")
-        self._stage, self._sampling = answerer.stage, answerer.sampling
-        self._images, self._trace = images, trace
+        self._answerer, self._images, self._trace = answerer, images, trace
         self._exchanges: list[Exchange] = []
         self.last: Said | None = None
 
@@ -70,60 +79,84 @@ class Talk:
         assert self.last is not None
         return self.last
 
-    @torch.no_grad()
     def stream(self, task: Task, about: str = "") -> Iterator[str]:
         """Pieces of the answer's text as they are said; afterwards ``last`` is the answer."""
         template = TEMPLATES[task]
         if template.reads_trace and self._trace is None and task is not Task.ASK:
             raise ConfigError(f"task '{task.value}' is about a trace; give one to look()")
-        exchanges = (*self._exchanges, Exchange(task, template.ask(about), ""))
-        branch = Branch("talk", exchanges, self._shown(exchanges))
-        prompt = _Prompt(self._stage, self._images, branch)
-        tokens: list[int] = []
-        told, ended, masks = "", "limit", None
-        chooser = Chooser(self._sampling)
-        while len(tokens) < self._sampling.limit:
-            token = chooser.choose(prompt.logits())
-            if token in self._stage.speech.ends:
-                ended = "end"
-                break
-            if token == self._stage.speech.seg:
-                tokens.append(token)
-                ended, masks = "seg", prompt.masks()
-                break
-            tokens.append(token)
-            text = self._stage.decode(tokens)
-            cut = _cut(text, self._sampling.stop)
-            if cut is not None:
-                ended = "stop"
-                yield cut[len(told) :]
-                told = cut
-                break
-            if goes_in_circles(tokens):
-                ended = "circle"
-                break
-            safe = _without_begun(text, self._sampling.stop)
-            if safe.startswith(told) and not safe.endswith("\ufffd"):
-                yield safe[len(told) :]
-                told = safe
-            prompt.say(token)
-        text = told if ended == "stop" else self._stage.decode(tokens)
-        if ended == "seg" and not text.endswith(SPECIAL.seg):
-            text = f"{text} {SPECIAL.seg}".strip()
-        if ended != "stop" and text.startswith(told):
-            yield text[len(told) :]
-        self.last = Said(text, template.parse(text), tuple(tokens), ended, masks)
-        self._exchanges.append(Exchange(task, template.ask(about), text))
+        exchange = Exchange(task, template.ask(about), "")
+        exchanges = (*self._exchanges, exchange)
+        reads = any(TEMPLATES[e.task].reads_trace for e in exchanges)
+        branch = Branch("talk", exchanges, self._trace if reads else None)
+        utterance = Utterance(self._answerer, self._images, branch)
+        yield from utterance
+        self.last = utterance.said()
+        self._exchanges.append(exchange._replace(answer=self.last.text))
 
-    def _shown(self, exchanges: tuple[Exchange, ...]) -> TracePoints | None:
-        """The trace, where any of the questions is about it."""
-        reads = any(TEMPLATES[exchange.task].reads_trace for exchange in exchanges)
-        return self._trace if reads else None
+
+class Utterance(Iterator[str]):
+    """One answer while it is being said: pieces of text, and ``said`` when they have ended."""
+
+    def __init__(self, answerer: Answerer, images: tuple[Image, ...], branch: Branch) -> None:
+        self._stage, self._sampling = answerer.stage, answerer.sampling
+        self._parse = TEMPLATES[branch.exchanges[-1].task].parse
+        self._chooser = Chooser(self._sampling)
+        self._prompt = _Prompt(self._stage, images, branch)
+        self._tokens: list[int] = []
+        self._told, self._ended = "", ""
+        self._text = ""
+        self._masks: Tensor | None = None
+
+    @torch.no_grad()
+    def __next__(self) -> str:
+        if self._ended:
+            raise StopIteration
+        if len(self._tokens) >= self._sampling.limit:
+            return self._end("limit")
+        token = self._chooser.choose(self._prompt.logits())
+        if token in self._stage.speech.ends:
+            return self._end("end")
+        self._tokens.append(token)
+        if token == self._stage.speech.seg:
+            self._masks = self._prompt.masks()
+            return self._end("seg")
+        text = self._stage.decode(self._tokens)
+        cut = _cut(text, self._sampling.stop)
+        if cut is not None:
+            self._text = cut
+            return self._end("stop")
+        if goes_in_circles(self._tokens):
+            return self._end("circle")
+        self._prompt.say(token)
+        safe = _without_begun(text, self._sampling.stop)
+        return self._tell(safe) if not safe.endswith("\ufffd") else ""
+
+    def said(self) -> Said:
+        """The answer, after the last piece."""
+        return Said(
+            self._text, self._parse(self._text), tuple(self._tokens), self._ended, self._masks
+        )
+
+    def _end(self, reason: str) -> str:
+        """The last piece."""
+        self._ended = reason
+        if reason != "stop":
+            self._text = self._stage.decode(self._tokens)
+        if reason == "seg" and not self._text.endswith(SPECIAL.seg):
+            self._text = f"{self._text} {SPECIAL.seg}".strip()
+        return self._tell(self._text)
+
+    def _tell(self, text: str) -> str:
+        """What of ``text`` has not been told; decoding may still change a begun character."""
+        piece = text[len(self._told) :] if text.startswith(self._told) else ""
+        self._told += piece
+        return piece
 
 
 class _Prompt:
     """The sequence so far, and what the language model has kept of it."""
 
+    @torch.no_grad()
     def __init__(self, stage: StageNetwork[Any], images: tuple[Image, ...], branch: Branch) -> None:
         self._stage = stage
         size_hw = (images[0].shape[0], images[0].shape[1])

@@ -38,6 +38,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+    except RuntimeError as error:
+        # PyTorch's writer hides what the disk said when it has to end its archive.
+        raise OSError(f"{draft} was not written whole ({error})") from error
     finally:
         draft.unlink(missing_ok=True)
 

@@ -51,7 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     from training.loop import Trainer
 
-    Trainer(settings_of(arguments), arguments.out, arguments.initial, say=_say).run()
+    trainer = Trainer(settings_of(arguments), arguments.out, arguments.initial, say=_say)
+    try:
+        trainer.run()
+    except OSError as error:
+        raise InputError(
+            f"step {trainer.step} could not be kept in {arguments.out} ({error}); make room there "
+            "and run the same command again, it goes on from the last whole checkpoint"
+        ) from error
     return 0
 
 

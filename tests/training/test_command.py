@@ -1,10 +1,15 @@
 import argparse
+import dataclasses
 import json
+import resource
 
 import pytest
 
+from tests.training.tiny import tiny_run
 from tracevlm_ros.core.errors import ConfigError, InputError
+from training.checkpoint import load_checkpoint
 from training.command import add_arguments, run, settings_of
+from training.loop import CHECKPOINT_NAME
 
 
 def _parse(*words: str) -> argparse.Namespace:
@@ -43,3 +48,23 @@ def test_the_command_trains_then_resumes_then_scores(tmp_path, capsys) -> None:
     scores = json.loads(capsys.readouterr().out)
     assert scores["data"] == "synthetic"
     assert 0.0 <= scores["mask_iou"] <= 1.0
+
+
+def test_a_full_disk_is_one_clear_error_and_the_old_checkpoint_stays(tmp_path) -> None:
+    settings = tmp_path / "settings.json"
+    config = dataclasses.replace(tiny_run(), steps=2, save_every=1)
+    settings.write_text(json.dumps(config.as_mapping()))
+    out = tmp_path / "run"
+    words = ["--config", str(settings), "--out", str(out), "--steps"]
+    assert run(_parse(*words, "1")) == 0
+    before = (out / CHECKPOINT_NAME).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
+    try:
+        with pytest.raises(InputError, match="could not be kept"):
+            run(_parse(*words, "2"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (out / CHECKPOINT_NAME).read_bytes() == before
+    assert run(_parse(*words, "2")) == 0
+    assert load_checkpoint(out / CHECKPOINT_NAME).step == 2

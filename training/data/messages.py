@@ -13,6 +13,8 @@ from training.data.readers.alignment import SimplifyConfig
 from training.data.readers.shapes import Shape
 from training.data.templates import Task
 
+TRACE_FORMS = ("tvp", "text", "drawn", "none")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TreeConfig:
@@ -20,8 +22,9 @@ class TreeConfig:
     in multiples of ``multiple`` pixels and at most that many in all.
 
     ``tasks`` in their order. ``order``: fixed keeps it within each narrative and region, random
-    mixes the branches of a tree. A clip gives ``max_pictures`` pictures, evenly spread; more than
-    ``max_branches`` branches are thinned at random."""
+    mixes the branches of a tree. ``trace_form``: see ``trace_forms``. A clip gives
+    ``max_pictures`` pictures, evenly spread; more than ``max_branches`` branches are thinned at
+    random."""
 
     image_size: int = 256
     max_pixels: int = 0
@@ -31,6 +34,7 @@ class TreeConfig:
     max_branches: int = 16
     tasks: tuple[str, ...] = tuple(task.value for task in Task)
     order: str = "fixed"
+    trace_form: str = "tvp"
     simplify: SimplifyConfig = field(default_factory=SimplifyConfig)
 
     def __post_init__(self) -> None:
@@ -41,6 +45,7 @@ class TreeConfig:
         require_range("max_pictures", self.max_pictures, 1, 64)
         require_range("max_branches", self.max_branches, 1, 4096)
         require_choice("order", self.order, ("fixed", "random"))
+        require_choice("trace_form", self.trace_form, TRACE_FORMS)
         for task in self.tasks:
             require_choice("tasks", task, tuple(task.value for task in Task))
 
@@ -64,12 +69,13 @@ class Exchange(NamedTuple):
 
 class Branch(NamedTuple):
     """One conversation. ``masks`` holds (picture, shape) of what ``[SEG]`` in an answer means; the
-    shapes of one picture are one target."""
+    shapes of one picture are one target. ``images`` stand in for those of the tree."""
 
     key: str
     exchanges: tuple[Exchange, ...]
     trace: TracePoints | None = None
     masks: tuple[tuple[int, Shape], ...] = ()
+    images: tuple[Image, ...] | None = None
 
     @property
     def task(self) -> Task:

@@ -92,7 +92,7 @@ def view_of(row: int, start: int, sample: Sample, picture: int, image: int, slot
 
 def covered(sample: Sample, picture: int, size_hw: tuple[int, int]) -> np.ndarray:
     """Share of each of ``size_hw`` cells that the sample's target covers on ``picture``."""
-    full_hw = sample.tree.images[picture].shape[:2]
+    full_hw = sample.images[picture].shape[:2]
     union = np.zeros(full_hw, np.bool_)
     for place, shape in sample.branch.masks:
         if place == picture:
@@ -111,12 +111,13 @@ class _Collector:
         self.masks: list[np.ndarray] = []
         self.mask_view: list[int] = []
         self.codebook: list[np.ndarray] = []
-        self._known: dict[tuple[int, int], int] = {}
+        self._known: dict[tuple[int, int, int], int] = {}
 
     def add(self, row: int, start: int, sample: Sample) -> None:
         first_view = len(self.views)
-        for picture, image in enumerate(sample.tree.images):
-            place = self._known.setdefault((sample.place, picture), len(self.images))
+        for picture, image in enumerate(sample.images):
+            key = (sample.place, sample.owner, picture)
+            place = self._known.setdefault(key, len(self.images))
             if place == len(self.images):
                 self.images.append(image)
             self.views.append(view_of(row, start, sample, picture, place, self.slots))

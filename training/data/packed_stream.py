@@ -13,6 +13,7 @@ import numpy as np
 
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import ConfigError, InputError
+from tracevlm_ros.core.types import Image
 from training.data.messages import Branch, MessageTree, TreeConfig
 from training.data.packing import PackConfig, Packer
 from training.data.readers.source import Reader
@@ -30,6 +31,16 @@ class Sample(NamedTuple):
     tree: MessageTree
     branch: Branch
     sequence: TokenSequence
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The pictures that this sample sees."""
+        return self.tree.images if self.branch.images is None else self.branch.images
+
+    @property
+    def owner(self) -> int:
+        """-1 where the pictures are those of the tree, else this sample's own number."""
+        return -1 if self.branch.images is None else self.number
 
 
 class Row(NamedTuple):

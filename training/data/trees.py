@@ -7,6 +7,7 @@ from tracevlm_ros.core.preprocess import fit_image
 from training.data.branches import BranchWriter
 from training.data.messages import MessageTree, TreeConfig
 from training.data.readers.records import RawTrace, Record
+from training.data.trace_forms import show_trace
 from training.model.qwen.patches import fitted_size
 
 
@@ -29,7 +30,8 @@ def build_tree(
         branches = [branches[index] for index in kept]
     size_hw = model_size((height, width), config)
     images = tuple(fit_image(image, size_hw) for image in loaded)
-    return MessageTree(record.key, record.source, images, tuple(branches))
+    shown = tuple(show_trace(branch, images, config.trace_form) for branch in branches)
+    return MessageTree(record.key, record.source, images, shown)
 
 
 def model_size(size_hw: tuple[int, int], config: TreeConfig) -> tuple[int, int]:

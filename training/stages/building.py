@@ -27,7 +27,7 @@ from training.model.qwen.network import TraceQwen
 from training.model.tracevlm import TraceVLM
 from training.stages.freezing import NANO_GROUPS, NANO_TABLES, QWEN_GROUPS, QWEN_TABLES
 from training.stages.nano_network import NanoStage
-from training.stages.network import StageNetwork
+from training.stages.network import StageNetwork, TreePlan
 from training.stages.qwen_network import QwenStage
 from training.stages.settings import StageConfig
 from training.stages.snapshots import RUN_FILE, load_network, newest_snapshot
@@ -188,3 +188,9 @@ def picture_side(stage: StageNetwork[Any], config: StageConfig) -> int:
     if isinstance(stage, NanoStage):
         return stage.network.config.vision.image_size
     return max(56, int(config.max_pixels**0.5) // 28 * 28)
+
+
+def tree_plan(config: StageConfig) -> TreePlan:
+    """What ``config`` decides of message trees."""
+    tasks = config.stage_tasks()
+    return TreePlan(tasks, config.order, config.trace_form, config.weights_by_words)

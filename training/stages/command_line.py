@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tracevlm_ros.core.errors import ConfigError, InputError
@@ -23,8 +24,41 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
 
     trainer = StageTrainer(config, arguments.out, arguments.initial, say=say)
     trainer.run()
+    if trainer.processes.is_first and not config.is_qwen:
+        say(f"weights for export and evaluation: {write_checkpoint(config, arguments.out)}")
     parallel.leave(trainer.processes)
     return 0
+
+
+def write_checkpoint(config: StageConfig, folder: Path) -> Path:
+    """The newest snapshot of a nano run as a checkpoint file, which ``tracevlm export``, ``train
+    --evaluate`` and ``train --from`` read. InputError when it cannot be written."""
+    import torch
+
+    from training.checkpoint import Checkpoint, save_checkpoint
+    from training.settings import TrainConfig
+    from training.stages.building import build
+    from training.stages.snapshots import newest_snapshot, read_run_state
+
+    stage = build(config, folder).stage
+    state = TrainConfig(model=config.model, paper=config.paper, seed=config.seed)
+    newest = newest_snapshot(folder)
+    run = None if newest is None else read_run_state(newest)
+    path = folder / "checkpoint.pt"
+    checkpoint = Checkpoint(
+        config=state.as_mapping(),
+        step=run.step if run else 0,
+        seconds=run.seconds if run else 0.0,
+        weights=stage.network.state_dict(),
+        optimiser=[],
+        random_state=torch.get_rng_state(),
+        history=[],
+    )
+    try:
+        save_checkpoint(path, checkpoint)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error}); make room, run again") from error
+    return path
 
 
 def settings_of(arguments: argparse.Namespace) -> StageConfig:

@@ -18,7 +18,15 @@ from training.model.trace_embedding import TraceBatch
 from training.model.tracevlm import TraceVLM
 from training.model.tvp import Grounded
 from training.model.vision import VisionFeatures
-from training.stages.network import MaskGroup, MaskPrompt, Seen, Speech, StageNetwork, Tokens
+from training.stages.network import (
+    MaskGroup,
+    MaskPrompt,
+    Seen,
+    Speech,
+    StageNetwork,
+    Tokens,
+    TreePlan,
+)
 from training.tokenizer import load_tokenizer, special_ids
 
 
@@ -115,12 +123,13 @@ class NanoStage(StageNetwork[PackedBatch]):
     def layers(self) -> list[nn.Module]:
         return list(self.network.model.layers)
 
-    def tree_config(self, tasks: tuple[str, ...], order: str, by_words: bool) -> TreeConfig:
+    def tree_config(self, plan: TreePlan) -> TreeConfig:
         config = self.network.config
         return TreeConfig(
             image_size=config.vision.image_size,
             max_keypoints=config.tvp.max_keypoints,
-            tasks=tasks,
-            order=order,
-            simplify=SimplifyConfig(weights="words" if by_words else "uniform"),
+            tasks=plan.tasks,
+            order=plan.order,
+            trace_form=plan.trace_form,
+            simplify=SimplifyConfig(weights="words" if plan.by_words else "uniform"),
         )

@@ -122,7 +122,7 @@ class StageNetwork(nn.Module, ABC, Generic[B]):
         """Blocks that are sharded, and recomputed, one by one."""
 
     @abstractmethod
-    def tree_config(self, tasks: tuple[str, ...], order: str, by_words: bool) -> TreeConfig: ...
+    def tree_config(self, plan: "TreePlan") -> TreeConfig: ...
 
     def autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.computes_in_half)
@@ -156,6 +156,15 @@ class StageNetwork(nn.Module, ABC, Generic[B]):
         ref = [ref_loss(g.logits, g.wanted, g.image, twice) * len(g.wanted) for g in groups]
         dice = [dice_loss(g.logits, g.wanted) * len(g.wanted) for g in groups]
         return {"ref": torch.stack(ref).sum(), "dice": torch.stack(dice).sum()}
+
+
+class TreePlan(NamedTuple):
+    """What a run decides of its message trees; the network decides sizes."""
+
+    tasks: tuple[str, ...]
+    order: str
+    trace_form: str
+    by_words: bool
 
 
 class Speech(NamedTuple):

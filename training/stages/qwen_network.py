@@ -26,7 +26,15 @@ from training.model.qwen.network import Encoded, TraceQwen
 from training.model.qwen.patches import Patches, prepare
 from training.model.trace_embedding import TraceBatch
 from training.model.tvp import Grounded
-from training.stages.network import MaskGroup, MaskPrompt, Seen, Speech, StageNetwork, Tokens
+from training.stages.network import (
+    MaskGroup,
+    MaskPrompt,
+    Seen,
+    Speech,
+    StageNetwork,
+    Tokens,
+    TreePlan,
+)
 
 
 class Medium(NamedTuple):
@@ -93,11 +101,13 @@ class QwenStage(StageNetwork[QwenBatch]):
             torch.from_numpy(np.stack([row.segment_ids for row in packed])),
             torch.from_numpy(np.stack([row.targets for row in packed])),
         )
-        found: dict[int, _MediumCollector] = {}
+        found: dict[tuple[int, int], _MediumCollector] = {}
         for number, (row, laid) in enumerate(zip(rows, packed, strict=True)):
             for sample, start in zip(row.samples, laid.starts, strict=True):
-                medium = found.setdefault(sample.place, _MediumCollector(self, sample.tree.images))
-                medium.add(number, start, sample)
+                key = (sample.place, sample.owner)
+                if key not in found:
+                    found[key] = _MediumCollector(self, sample.images)
+                found[key].add(number, start, sample)
         media = tuple(medium.done() for medium in found.values())
         prompts = [MaskPrompt(m.row[m.mask_view], c.codebook()) for m, c in
                    zip(media, found.values(), strict=True)]  # fmt: skip
@@ -207,15 +217,16 @@ class QwenStage(StageNetwork[QwenBatch]):
         core = self.network.model
         return [*core.visual.blocks, *core.language_model.layers]
 
-    def tree_config(self, tasks: tuple[str, ...], order: str, by_words: bool) -> TreeConfig:
+    def tree_config(self, plan: TreePlan) -> TreeConfig:
         vision = self.network.config.vision
         return TreeConfig(
             max_pixels=self._max_pixels,
             multiple=vision.patch_size * vision.merge,
             max_keypoints=self.network.config.tvp.max_keypoints,
-            tasks=tasks,
-            order=order,
-            simplify=SimplifyConfig(weights="words" if by_words else "uniform"),
+            tasks=plan.tasks,
+            order=plan.order,
+            trace_form=plan.trace_form,
+            simplify=SimplifyConfig(weights="words" if plan.by_words else "uniform"),
         )
 
 
@@ -240,7 +251,7 @@ class _MediumCollector:
         first = len(self._views)
         self._views += [
             view_of(row, start, sample, picture, picture, self._slots)
-            for picture in range(len(sample.tree.images))
+            for picture in range(len(sample.images))
         ]
         for columns in sample.sequence.codebook:
             for picture in sorted({picture for picture, _ in sample.branch.masks}):

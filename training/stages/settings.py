@@ -7,6 +7,7 @@ from typing import Any
 
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.settings import from_mapping, require_choice, require_range
+from training.data.messages import TRACE_FORMS
 from training.data.packing import PackConfig
 from training.data.templates import STAGE_1_ORDER, Task
 from training.losses import LossConfig
@@ -84,6 +85,7 @@ class StageConfig:
     processes than streams. ``backbone`` is a Hugging Face folder of a Qwen model; without it the
     weights are random. ``weights`` is the type that the backbone is stored in, ``precision`` the
     one that it computes in. ``order``: tasks of a narrative in the paper's fixed order, or mixed.
+    ``trace_form``: how the model is shown a trace (``data.trace_forms``; tvp is the method).
     ``train_tvp`` lets stage 2 train TVP as well (paper 3.4; 4.1 trains the language model alone).
     """
 
@@ -95,6 +97,7 @@ class StageConfig:
     data: tuple[str, ...] = ("synthetic:0:20000",)
     exclude: str = ""
     order: str = "fixed"
+    trace_form: str = "tvp"
     tasks: tuple[str, ...] = ()
     weights_by_words: bool = False
     max_pixels: int = 200_704
@@ -120,6 +123,7 @@ class StageConfig:
         require_choice("stage", self.stage, PAPER_STAGES)
         require_choice("model", self.model, (*NANO_MODELS, *QWEN_MODELS))
         require_choice("order", self.order, ("fixed", "random"))
+        require_choice("trace_form", self.trace_form, TRACE_FORMS)
         require_choice("precision", self.precision, ("fp32", "bf16"))
         require_choice("weights", self.weights, ("fp32", "bf16"))
         require_choice("device", self.device, ("auto", "cpu", "cuda"))

@@ -22,7 +22,7 @@ from training.data.naming import open_data
 from training.data.packed_stream import PackedStream
 from training.data.sharding import ShardConfig
 from training.stages import parallel
-from training.stages.building import Built, build, picture_side
+from training.stages.building import Built, build, picture_side, tree_plan
 from training.stages.feeding import MicroBatch, MicroStream, own_streams, read_ahead
 from training.stages.freezing import TRAINED, RowGate, Trainable, freeze
 from training.stages.progress import Progress
@@ -239,7 +239,7 @@ def make_optimiser(
 
 def open_stream(config: StageConfig, stage: Any, number: int) -> PackedStream:
     """Stream ``number`` of the run, from its beginning."""
-    trees = stage.tree_config(config.stage_tasks(), config.order, config.weights_by_words)
+    trees = stage.tree_config(tree_plan(config))
     readers = open_data(config.data, picture_side(stage, config), config.exclude)
     sharding = ShardConfig(seed=config.seed, rank=number, world=config.micro_batches)
     return PackedStream(readers, stage.encoder, trees, config.packing, sharding)

@@ -7,13 +7,11 @@ from typing import Any
 import torch
 
 from training.answering import Answerer
-from training.data.messages import Branch
 from training.data.naming import HELD_OUT_SYNTHETIC, open_data
 from training.data.packed_stream import PackedStream, Sample
 from training.data.sharding import ShardConfig
-from training.data.templates import TEMPLATES
 from training.sampling import SamplingConfig
-from training.stages.building import picture_side
+from training.stages.building import picture_side, tree_plan
 from training.stages.network import StageNetwork
 from training.stages.parallel import Processes
 from training.stages.settings import StageConfig
@@ -88,9 +86,7 @@ class Validation:
     def _stream(self) -> Iterator[Any]:
         config = self._config
         names = config.validation.data or (HELD_OUT_SYNTHETIC,)
-        trees = self._stage.tree_config(
-            config.stage_tasks(), config.order, config.weights_by_words
-        )  # fmt: skip
+        trees = self._stage.tree_config(tree_plan(config))
         readers = open_data(names, picture_side(self._stage, config), training=False)
         sharding = ShardConfig(seed=0)
         return PackedStream(readers, self._stage.encoder, trees, config.packing, sharding)
@@ -98,14 +94,5 @@ class Validation:
 
 def problems(answerer: Answerer, sample: Sample) -> tuple[str, ...]:
     """What is wrong with the form of the free answer to the first question of ``sample``."""
-    branch: Branch = sample.branch
-    exchange = branch.exchanges[0]
-    talk = answerer.look(sample.tree.images, branch.trace)
-    about = asked_about(exchange.question, TEMPLATES[exchange.task].question)
-    return talk.ask(exchange.task, about).parsed.problems
-
-
-def asked_about(question: str, form: str) -> str:
-    """What stands in ``question`` for the ``{}`` of ``form``; empty where there is none."""
-    before, mark, after = form.partition("{}")
-    return question[len(before) : len(question) - len(after) or None] if mark else ""
+    branch = sample.branch._replace(exchanges=sample.branch.exchanges[:1])
+    return answerer.answer(sample.images, branch).parsed.problems

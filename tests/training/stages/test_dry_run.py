@@ -6,10 +6,13 @@ from tests.training.data import tiny_sets
 from tests.training.stages.runs import tiny_stage, train
 from tests.training.tiny import tiny_model, tiny_run
 from tracevlm_ros.core.errors import ConfigError, InputError
-from training.checkpoint import Checkpoint, save_checkpoint
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.command import run
+from training.data.sample import PATCH_CLASSES
 from training.dry_run import dry_run as dry_run_nano
 from training.model.config import VisionConfig, tiny
+from training.model.tracevlm import TraceVLM
+from training.settings import TrainConfig
 from training.stages import dry_run as module
 from training.stages.building import build
 from training.stages.dry_run import dry_run, needs_of
@@ -112,6 +115,11 @@ def test_the_command_runs_a_stage_and_refuses_what_is_not_of_it(tmp_path, capsys
     assert run(parser.parse_args([*words, "--dry-run"])) == 0
     assert run(parser.parse_args([*words, "--set", "schedule.rate=1e-4"])) == 0
     assert "step 2/2" in capsys.readouterr().out
+    scored = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
+    assert scored.step == 2
+    TraceVLM(TrainConfig.of_mapping(scored.config).model_config(), PATCH_CLASSES).load_state_dict(
+        scored.weights
+    )
     with pytest.raises(ConfigError, match="unknown setting 'stepps'"):
         run(parser.parse_args([*words, "--set", "stepps=4"]))
     with pytest.raises(ConfigError, match="--data is for the stages"):

@@ -1,0 +1,268 @@
+"""Ablations of tables 4 to 6 of the paper on synthetic scenes: several seeds, a table with spread.
+
+    python benchmarks/ablations.py tvp | order | reasoning [--model nano] [--steps 2000] [--seeds 3]
+
+tvp: no trace, trace as text, trace drawn into the picture, TVP. order: tasks of a narrative in the
+fixed order, mixed, or one task after the other (a third of the steps each). reasoning: narratives,
+or narratives and RILN dialogues by the rule-based teacher, in as many steps.
+
+Every arm starts from the same weights of its seed (or ``--from``) and does the same number of steps
+of stage 1.5. Scores are of free greedy answers on held-out scenes: BLEU-4 of captions, share of the
+four attributes said right, LBM of traces drawn for a caption (keypoints as boxes without area; an
+answer without a point counts as the whole picture), right answers to questions, malformed answers.
+A run that is done is kept in ``--out`` and not done again.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tracevlm_ros.core.answers import TextAnswer, TraceAnswer
+from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.errors import TraceVLMError
+from tracevlm_ros.core.types import FloatArray
+from tracevlm_ros.evaluation.metrics.bleu import bleu
+from tracevlm_ros.evaluation.metrics.lbm import FULL_IMAGE, lbm
+from tracevlm_ros.evaluation.metrics.tokenizer import tokenize
+from tracevlm_ros.synthetic.words import parse_description
+from training.answering import Answerer, Said
+from training.data.messages import Branch, MessageTree
+from training.data.naming import open_set
+from training.data.packing import PackConfig
+from training.data.readers.records import Record
+from training.data.templates import Task
+from training.data.trees import build_tree
+from training.riln.build import DATA_NAME, BuildConfig, Builder
+from training.riln.dialogues import DialogueWriter
+from training.riln.rules import RuleTeacher
+from training.sampling import SamplingConfig
+from training.stages.building import build, picture_side, tree_plan
+from training.stages.network import TreePlan
+from training.stages.settings import ScheduleConfig, StageConfig, ValidationConfig
+from training.stages.trainer import StageTrainer
+
+NARRATIVES = "synthetic:0:4000"
+HELD_OUT = "synthetic:1000003:{}"
+TASKS = (Task.TRACE_CAPTION.value, Task.TRACE_FROM_CAPTION.value, Task.JOINT.value)
+ASKED = (*TASKS[:2], Task.ASK.value)
+ATTRIBUTES = ("size", "texture", "colour", "shape")
+LABELS = {
+    "bleu4": "BLEU-4 %",
+    "attributes": "attributes right %",
+    "lbm0": "LBM k=0",
+    "lbm1": "LBM k=1",
+    "answers": "answers right %",
+    "malformed": "malformed %",
+    "text_loss": "last text loss",
+}
+ARMS: dict[str, dict[str, dict[str, Any]]] = {
+    "tvp": {
+        "no trace": {"trace_form": "none"},
+        "trace as text": {"trace_form": "text"},
+        "trace drawn": {"trace_form": "drawn"},
+        "TVP": {"trace_form": "tvp"},
+    },
+    "order": {"fixed": {"order": "fixed"}, "random": {"order": "random"}, "in turn": {}},
+    "reasoning": {"narratives": {}, "narratives + RILN": {"data": (NARRATIVES, DATA_NAME)}},
+}
+
+
+def main() -> int:
+    arguments = parse()
+    try:
+        table = [measure(arguments, arm) for arm in ARMS[arguments.ablation]]
+    except TraceVLMError as error:
+        print(f"ablations: {error}", file=sys.stderr)
+        return 1
+    print(as_markdown(arguments, table))
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("ablation", choices=tuple(ARMS))
+    parser.add_argument("--model", default="nano", choices=("nano", "tiny"))
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 1 on")
+    parser.add_argument("--scenes", type=int, default=100, help="held-out scenes to answer on")
+    parser.add_argument("--length", type=int, default=2048, help="tokens of a packed row")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--from", dest="initial", type=Path, help="checkpoint that all start from")
+    parser.add_argument("--paper", action="store_true", help="no option beyond the paper")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
+    return parser.parse_args()
+
+
+def measure(arguments: argparse.Namespace, arm: str) -> dict[str, Any]:
+    """All seeds of one arm: name -> list of scores."""
+    found: dict[str, Any] = {"arm": arm}
+    for seed in range(1, arguments.seeds + 1):
+        name = f"{arguments.ablation}-{arm}-{seed}".replace(" ", "_")
+        path = arguments.out / f"{name}.json"
+        if not path.exists():
+            scores = one_run(arguments, arm, seed, arguments.out / name)
+            path.write_text(json.dumps(scores), encoding="utf-8")
+            print(f"{name}: {scores}", file=sys.stderr, flush=True)
+        for key, value in json.loads(path.read_text(encoding="utf-8")).items():
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def one_run(arguments: argparse.Namespace, arm: str, seed: int, folder: Path) -> dict[str, float]:
+    config = settings(arguments, arm, seed)
+    if arm != "in turn":
+        losses = train(config, folder, arguments.initial)
+    else:
+        earlier = arguments.initial
+        for number, task in enumerate(TASKS):
+            part = {**config.as_mapping(), "steps": max(1, config.steps // 3), "tasks": [task]}
+            losses = train(StageConfig.of_mapping(part), folder / str(number), earlier)
+            earlier = folder / str(number)
+        folder = folder / str(len(TASKS) - 1)
+    stage = build(config, folder).stage
+    plan = tree_plan(config)
+    trees = list(held_out_trees(stage, config, plan, arguments.scenes))
+    answerer = Answerer(stage, SamplingConfig(limit=96))
+    last = losses[-max(1, len(losses) // 10) :]
+    return {**scores_of(answerer, trees), "text_loss": statistics.fmean(last)}
+
+
+def settings(arguments: argparse.Namespace, arm: str, seed: int) -> StageConfig:
+    values: dict[str, Any] = {"data": (NARRATIVES,), **ARMS[arguments.ablation][arm]}
+    if DATA_NAME in values["data"]:
+        made = riln(arguments.out / "riln")
+        values["data"] = tuple(str(made) if name == DATA_NAME else name for name in values["data"])
+    tasks = (*TASKS, Task.ASK.value) if arguments.ablation == "reasoning" else TASKS
+    return StageConfig(
+        stage="1.5",
+        model=arguments.model,
+        paper=arguments.paper,
+        seed=seed,
+        steps=arguments.steps,
+        tasks=tasks,
+        packing=PackConfig(length=arguments.length),
+        schedule=ScheduleConfig(rate=arguments.rate),
+        validation=ValidationConfig(every=0),
+        save_every=max(50, arguments.steps // 4),
+        keep=1,
+        tensorboard=False,
+        **values,
+    )
+
+
+def riln(folder: Path) -> Path:
+    """Dialogues about the same narratives, made once."""
+    if not (folder / DATA_NAME).exists():
+        drops, teacher = Drops(), RuleTeacher()
+        writer = DialogueWriter(teacher, teacher, drops)
+        config = BuildConfig(data=NARRATIVES, records=300)
+        reader = open_set(NARRATIVES, 256)
+        Builder(config, reader, writer, [], drops, say=lambda _: None).run(folder)
+    return folder / DATA_NAME
+
+
+def train(config: StageConfig, folder: Path, initial: Path | None) -> list[float]:
+    """Train, or go on; the text loss of every step done now."""
+    trainer = StageTrainer(config, folder, initial, say=lambda _: None)
+    losses: list[float] = []
+    step = trainer.train_one
+
+    def noted() -> dict[str, float]:
+        record = step()
+        losses.append(record["text"])
+        return record
+
+    trainer.train_one = noted  # type: ignore[method-assign]
+    trainer.run()
+    return losses or [float("nan")]
+
+
+def held_out_trees(
+    stage: Any, config: StageConfig, plan: TreePlan, scenes: int
+) -> Iterator[MessageTree]:
+    reader = open_set(HELD_OUT.format(scenes), picture_side(stage, config), training=False)
+    trees = stage.tree_config(plan._replace(tasks=ASKED, order="fixed"))
+    for index in range(len(reader)):
+        record: Record | None = reader.read(index)
+        if record is not None:
+            yield build_tree(record, trees, np.random.default_rng(index), Drops())
+
+
+def scores_of(answerer: Answerer, trees: list[MessageTree]) -> dict[str, float]:
+    """One branch of each task of each tree."""
+    said: dict[str, list[tuple[Branch, Said]]] = {task: [] for task in ASKED}
+    for tree in trees:
+        first = {branch.task.value: branch for branch in reversed(tree.branches)}
+        for task in ASKED:
+            if task in first:
+                branch = first[task]._replace(exchanges=first[task].exchanges[:1])
+                images = tree.images if branch.images is None else branch.images
+                with torch.no_grad():
+                    said[task].append((branch, answerer.answer(images, branch)))
+    captions, traces, answers = (said[task] for task in ASKED)
+    texts = [(branch.exchanges[0].answer, _text(found)) for branch, found in captions]
+    every = [found for pairs in said.values() for _, found in pairs]
+    return {
+        "bleu4": 100 * bleu([tokenize(b) for _, b in texts], [[tokenize(a)] for a, _ in texts])[3],
+        "attributes": 100 * statistics.fmean(right_attributes(a, b) for a, b in texts),
+        "lbm0": statistics.fmean(trace_distance(b, s, 0) for b, s in traces),
+        "lbm1": statistics.fmean(trace_distance(b, s, 1) for b, s in traces),
+        "answers": 100 * statistics.fmean(_text(s) == b.exchanges[0].answer for b, s in answers),
+        "malformed": 100 * statistics.fmean(bool(found.parsed.problems) for found in every),
+    }
+
+
+def right_attributes(truth: str, said: str) -> float:
+    """Share of size, texture, colour and shape of the pointed object that ``said`` has."""
+    wanted, found = parse_description(truth), parse_description(said)
+    if wanted is None or found is None:
+        return 0.0
+    return statistics.fmean(getattr(wanted, a) == getattr(found, a) for a in ATTRIBUTES)
+
+
+def trace_distance(branch: Branch, said: Said, k: int) -> float:
+    from training.data.templates import TEMPLATES
+
+    truth = TEMPLATES[Task.TRACE_FROM_CAPTION].parse(branch.exchanges[0].answer)
+    if not isinstance(truth, TraceAnswer) or not isinstance(said.parsed, TraceAnswer):
+        raise TypeError("a trace is answered with a trace")
+    drawn = _boxes(said.parsed.points) if len(said.parsed.points) else FULL_IMAGE[None]
+    return lbm(drawn, _boxes(truth.points), k)
+
+
+def _boxes(points: FloatArray) -> FloatArray:
+    return np.concatenate([points, points], axis=1)
+
+
+def _text(said: Said) -> str:
+    return said.parsed.text if isinstance(said.parsed, TextAnswer) else said.text
+
+
+def as_markdown(arguments: argparse.Namespace, table: list[dict[str, Any]]) -> str:
+    """Mean and standard deviation over seeds."""
+    lines = [
+        f"`{arguments.ablation}`: {arguments.model}, {arguments.steps} steps, {arguments.seeds} "
+        f"seeds, {arguments.scenes} held-out scenes; mean +- standard deviation",
+        "",
+        "| | " + " | ".join(LABELS.values()) + " |",
+        "|---" * (len(LABELS) + 1) + "|",
+    ]
+    for row in table:
+        cells = []
+        for key in LABELS:
+            digits = 3 if key in ("lbm0", "lbm1", "text_loss") else 1
+            spread = statistics.stdev(row[key]) if len(row[key]) > 1 else 0.0
+            cells.append(f"{statistics.fmean(row[key]):.{digits}f} +- {spread:.{digits}f}")
+        lines.append(f"| {row['arm']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
