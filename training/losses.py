@@ -36,7 +36,7 @@ def ref_loss(logits: Tensor, masks: Tensor, image_index: Tensor, claimed_twice: 
 
     Two traces over the same object claim its pixels once.
     """
-    claims = torch.zeros(int(image_index.max()) + 1, *masks.shape[1:])
+    claims = torch.zeros(int(image_index.max()) + 1, *masks.shape[1:], device=masks.device)
     for image in range(len(claims)):
         own = masks[image_index == image].round()
         if len(own):

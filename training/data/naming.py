@@ -22,7 +22,9 @@ def open_data(
     return [open_set(name, side, excluded, training) for name in names]
 
 
-def open_set(name: str, side: int, excluded: frozenset[int], training: bool) -> Reader:
+def open_set(
+    name: str, side: int, excluded: frozenset[int] = frozenset(), training: bool = True
+) -> Reader:
     """The reader of one name; ``excluded`` are COCO image ids."""
     form, *numbers = name.split(":")
     if form != FORM or Path(name).exists():

@@ -114,18 +114,21 @@ def complete_gradients(parameters: Iterable[nn.Parameter], processes: Processes)
 
 def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
     """Scale gradients so that their joint norm is at most ``limit``; gives the norm before."""
-    parts = [_squared_norm(p.grad) for p in parameters if p.grad is not None]
-    norm = torch.stack(parts).sum().sqrt() if parts else torch.zeros(())
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return 0.0
+    parts = [_squares(g.to_local()) for g in gradients if isinstance(g, DTensor)]
+    whole = [_squares(g) for g in gradients if not isinstance(g, DTensor)]
+    if parts:
+        sharded = torch.stack(parts).sum()
+        dist.all_reduce(sharded)
+        whole.append(sharded)
+    norm = torch.stack(whole).sum().sqrt()
     share = (limit / (norm + 1e-6)).clamp(max=1.0)
-    for parameter in parameters:
-        if parameter.grad is not None:
-            parameter.grad.mul_(share.to(parameter.grad.dtype))
+    for gradient in gradients:
+        gradient.mul_(share.to(gradient.dtype))
     return float(norm)
 
 
-def _squared_norm(gradient: Tensor) -> Tensor:
-    if isinstance(gradient, DTensor):
-        own = gradient.to_local().float().square().sum()
-        dist.all_reduce(own)
-        return own
-    return gradient.float().square().sum()
+def _squares(values: Tensor) -> Tensor:
+    return values.float().square().sum()
