@@ -2,7 +2,7 @@
 
 ``torchrun`` sets the environment; without it there is one process and nothing is sharded. Every
 rank runs the same program. Scalars cannot be sharded: they stay whole, and their gradients are
-summed here.
+averaged here.
 """
 
 import os
@@ -103,13 +103,14 @@ def recompute(layers: Iterable[nn.Module]) -> None:
 
 
 def complete_gradients(parameters: Iterable[nn.Parameter], processes: Processes) -> None:
-    """Sum the gradients of what is not sharded."""
+    """Average the gradients of what is not sharded, as sharding does with the rest."""
     if processes.world > 1:
         for parameter in parameters:
             if not isinstance(parameter, DTensor):
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 dist.all_reduce(parameter.grad)
+                parameter.grad /= processes.world
 
 
 def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
