@@ -158,8 +158,7 @@ def _container(programs: list[Program], values: dict[str, str]) -> Node:
         executable="container",
         arguments=list(sections),
         namespace=LaunchConfiguration("namespace"),
-        parameters=[LaunchConfiguration("params_file")],
-        ros_arguments=["--params-file", file.name],
+        parameters=[LaunchConfiguration("params_file"), file.name],
         remappings=[
             (f"{program.executable}:{source}", target)
             for program in programs

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -92,8 +93,9 @@ def words_of(node: Any, context: LaunchContext) -> list[str]:
 
 
 def test_a_composed_graph_is_one_process_with_every_node_and_its_own_parameters(
-    installed: Path, tmp_path: Path
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     bag = write_tiny_bag(tmp_path / "bag", frames=2)
     (container,) = nodes_of(
         installed,
@@ -106,9 +108,8 @@ def test_a_composed_graph_is_one_process_with_every_node_and_its_own_parameters(
     assert container.node_executable == "container"
     words = words_of(container, LaunchContext())
     assert words[:3] == ["gaze_caption", "player", "recorder"]
-    own = Path(words[words.index("--params-file") + 1])
+    (own,) = tmp_path.glob("*.yaml")
     values = yaml.safe_load(own.read_text())
-    own.unlink()
     assert values["/**/player"]["ros__parameters"]["bag"] == str(bag.path)
     assert values["/**/player"]["ros__parameters"]["rate"] == 2.0
     assert values["/**/recorder"]["ros__parameters"]["bag"] == str(tmp_path / "new")
