@@ -162,7 +162,7 @@ def riln(folder: Path) -> Path:
     if not (folder / DATA_NAME).exists():
         drops, teacher = Drops(), RuleTeacher()
         writer = DialogueWriter(teacher, teacher, drops)
-        config = BuildConfig(data=NARRATIVES, records=300)
+        config = BuildConfig(data=NARRATIVES, records=120)
         reader = open_set(NARRATIVES, 256)
         Builder(config, reader, writer, [], drops, say=lambda _: None).run(folder)
     return folder / DATA_NAME

@@ -26,7 +26,7 @@ for model in "${models[@]}"; do
     for rows in 1 4; do
       for keep in "" --keep-activations; do
         name=$model-stage$stage-rows$rows${keep:+-kept}
-        "$python" "$root/benchmarks/training.py" --model "$model" --stage "$stage" --rows "$rows" \
+        "$python" "$root/benchmarks/training_speed.py" --model "$model" --stage "$stage" --rows "$rows" \
           --steps "$steps" $keep --json >"$out/$name.json" 2>"$out/$name.log" || failed=1
         printf '%-40s %s\n' "$name" "$(grep -E '"(mfu|error)"' "$out/$name.json" | tr -s ' ')"
       done
