@@ -52,11 +52,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 
 class CudaError(BackendError):
-    """A call of the driver failed; ``is_out_of_memory`` tells the one case that may pass."""
-
-    def __init__(self, message: str, is_out_of_memory: bool = False) -> None:
-        super().__init__(message)
-        self.is_out_of_memory = is_out_of_memory
+    """A call of the driver failed."""
 
 
 class DeviceInfo(NamedTuple):

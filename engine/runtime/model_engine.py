@@ -5,7 +5,7 @@ another thread. Frames of any size are stretched to the model's; more traces tha
 graphs takes run in several calls.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.contract import CODEBOOK_TOKENS
 from engine.runtime.backend import Backend, Tensor, host
-from engine.runtime.language import Cache, Language
+from engine.runtime.language import Language
 from engine.runtime.limits import (
     require_image,
     require_index,
@@ -23,6 +23,7 @@ from engine.runtime.limits import (
     require_seg_embeddings,
 )
 from engine.runtime.manifest import Manifest
+from engine.runtime.memory_pressure import MemoryPressure, Prefixes
 from engine.runtime.text import Words
 from tracevlm_ros.core.engine import EngineInfo, TracePrompt
 from tracevlm_ros.core.errors import EngineMismatch
@@ -55,7 +56,7 @@ class Grounded(NamedTuple):
     features: Features
     batches: tuple[TraceBatch, ...]
     trace_count: int
-    prefixes: dict[int, Cache]
+    prefixes: Prefixes
 
 
 class ModelEngine:
@@ -79,18 +80,21 @@ class ModelEngine:
         self._backend = backend
         words = Words(manifest.tokenizer_path, sizes["vocab"])
         self._language = Language(backend, manifest, words, load_table(manifest))
+        self._memory = MemoryPressure()
         self._closed = False
 
     @property
     def info(self) -> EngineInfo:
-        return self._info
+        """Its notes tell when memory ran out."""
+        note = self._memory.note
+        return self._info._replace(notes=(*self._info.notes, note)) if note else self._info
 
     def encode(self, image_rgb: Image) -> Features:
         """See ``Engine.encode``; ``image_rgb`` is not kept."""
         require_open(self._closed)
         require_image(image_rgb)
         image = fit_image(image_rgb, self._info.image_size_hw)[None]
-        return Features(**self._backend.run("vision", {"image": image}, resident=_SHARED))
+        return Features(**self._run_fast("vision", {"image": image}, _SHARED))
 
     def ground(self, features: Any, prompts: Sequence[TracePrompt]) -> Grounded:
         """See ``Engine.ground``."""
@@ -103,7 +107,7 @@ class ModelEngine:
             self._ground_batch(features, prompts[start : start + size])
             for start in range(0, len(prompts), size)
         )
-        return Grounded(features, batches, len(prompts), {})
+        return Grounded(features, batches, len(prompts), self._memory.new_prefixes())
 
     def segment(
         self, grounded: Any, seg_embeddings: Sequence[NDArray[np.float32] | None]
@@ -140,10 +144,15 @@ class ModelEngine:
         def answer() -> Iterator[Description]:
             if cancelled():
                 return
-            if index not in frame.prefixes:
-                frame.prefixes[index] = self._language.read_prefix(asked)
-            if not cancelled():
-                yield from self._language.answer(frame.prefixes[index], asked, cancelled)
+            with self._memory.describing() as look:
+                prefix = frame.prefixes.get(index)
+                if prefix is None:
+                    prefix = frame.prefixes[index] = self._language.read_prefix(asked)
+                if cancelled():
+                    return
+                for part in self._language.answer(prefix, asked, cancelled):
+                    look()
+                    yield part
 
         return answer()
 
@@ -163,7 +172,7 @@ class ModelEngine:
 
     def _ground_batch(self, features: Features, prompts: Sequence[TracePrompt]) -> TraceBatch:
         inputs = pad_prompts(prompts, self._info.max_keypoints)
-        out = self._backend.run("tvp", {"tokens": features.tokens, **inputs}, resident=_PER_TRACE)
+        out = self._run_fast("tvp", {"tokens": features.tokens, **inputs}, _PER_TRACE)
         return TraceBatch(out["enhanced"], out["trace_tokens"], inputs["valid"])
 
     def _segment_batch(
@@ -177,7 +186,7 @@ class ModelEngine:
             return [None] * len(seg_embeddings)
         chosen = batch if len(rows) == len(seg_embeddings) else take(batch, rows)
         given = [self._require_embeddings(item) for item in seg_embeddings if item is not None]
-        out = self._backend.run(
+        out = self._run_fast(
             "mask",
             {
                 "deep": features.deep,
@@ -192,6 +201,11 @@ class ModelEngine:
         for row, mask in zip(rows, out["mask_logits"], strict=True):
             logits[row] = mask
         return logits
+
+    def _run_fast(
+        self, graph: str, inputs: Mapping[str, Tensor], resident: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        return self._memory.fast(lambda: self._backend.run(graph, inputs, resident))
 
     def _require_embeddings(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
         if given.shape != (CODEBOOK_TOKENS, self._width):

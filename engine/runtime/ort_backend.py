@@ -18,6 +18,7 @@ low; one decoded token is too little work to share anyway."""
 _ERRORS_ONLY = 3
 _INT4_IN_INT8 = "4"
 """Multiply weights of 4 bits with activations rounded to int8."""
+_SIGNS_OF_FULL_MEMORY = ("failed to allocate", "out of memory", "bad_alloc", "bad allocation")
 _NUMPY_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
 
 
@@ -69,9 +70,11 @@ class OrtBackend:
                 binding.bind_output(name, device)
             self._sessions[graph].run_with_iobinding(binding)
         except Exception as error:
+            said = _one_line(error)
             raise BackendError(
-                f"graph '{graph}' failed in {self.name}: {_one_line(error)}; check the shapes "
-                "given, and free memory if it ran out"
+                f"graph '{graph}' failed in {self.name}: {said}; check the shapes given, and free "
+                "memory if it ran out",
+                is_out_of_memory=any(sign in said.lower() for sign in _SIGNS_OF_FULL_MEMORY),
             ) from error
         values = binding.get_outputs()
         return {

@@ -30,4 +30,11 @@ class EngineMismatch(EngineError):
 
 
 class BackendError(EngineError):
-    """The inference back end is missing or failed at run time."""
+    """The inference back end is missing or failed at run time.
+
+    ``is_out_of_memory`` tells the one failure that may pass.
+    """
+
+    def __init__(self, message: str, is_out_of_memory: bool = False) -> None:
+        super().__init__(message)
+        self.is_out_of_memory = is_out_of_memory

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from engine.runtime.priority import give_way
 from tracevlm_ros.core.engine import Engine, Locator
+from tracevlm_ros.core.errors import TraceVLMError
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest, describe
 from tracevlm_ros.core.types import Caption, Description
 from tracevlm_ros.nodes.fast_path import Arrival, Question, Search
@@ -118,7 +119,12 @@ class Describer(Worker):
     def _answer(self, job: Job) -> None:
         start_s = time.monotonic()
         self._stopwatch.add("describe_queue", job.arrival.received_s, start_s)
-        caption, last = self._describe(job, start_s)
+        try:
+            caption, last = self._describe(job, start_s)
+        except TraceVLMError as error:
+            if job.question is not None and job.question.refused is not None:
+                job.question.refused(str(error))
+            raise
         if caption is None or last is None or not last.is_final:
             has_moved_on = self._moved_on.is_set() and not self.is_stopping
             self.inbox.count_drop(
