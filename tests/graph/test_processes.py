@@ -18,6 +18,8 @@ from tracevlm_ros.cli.dds import own_domain, remove_unused_segments, segments_of
 from tracevlm_ros.cli.processes import NodeError, NodeGraph, ros_arguments
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.ingest.bag import BagReader
+from tracevlm_ros.ingest.bag_writer import BagWriter
+from tracevlm_ros.ingest.message_types import typestore
 
 pytestmark = pytest.mark.graph
 
@@ -78,6 +80,39 @@ def test_a_played_bag_arrives_whole_and_unchanged(graph: NodeGraph, tmp_path: Pa
     times = [tick.sec * 1_000_000_000 + tick.nanosec for tick in ticks]
     assert times == sorted(times)
     assert bag.frame_stamps_ns[0] - 60_000_000 <= times[0] < times[-1]
+
+
+def test_a_bag_played_a_hundred_times_faster_is_recorded_whole(
+    graph: NodeGraph, tmp_path: Path
+) -> None:
+    bag = write_tiny_bag(tmp_path / "in", frames=80)
+    recorder = graph.start("recorder", {"bag": tmp_path / "out", "topics": "/image,/gaze"})
+    wanted = {"bag": bag.path, "wait_for": "/image,/gaze", "rate": 100.0, "depth": 10}
+    graph.wait_for(graph.start("player", wanted), 60.0)
+    assert recorder.end() == 0
+    with BagReader(tmp_path / "out") as reader:
+        counts = {topic.name: topic.message_count for topic in reader.topics}
+    assert counts == {"/image": len(bag.frame_stamps_ns), "/gaze": bag.gaze_count}
+
+
+def test_playing_from_the_middle_tells_first_what_still_holds(
+    graph: NodeGraph, tmp_path: Path
+) -> None:
+    text = typestore().types["std_msgs/msg/String"]
+    with BagWriter(tmp_path / "in") as writer:
+        writer.add_topic("/robot_description", "std_msgs/msg/String", latched=True)
+        writer.write("/robot_description", text("<robot/>"), 1_000_000_000)
+        for second in range(4):
+            writer.write("/text", text(str(second)), (second + 1) * 1_000_000_000 + 1)
+    topics = "/robot_description,/text"
+    recorder = graph.start("recorder", {"bag": tmp_path / "out", "topics": topics})
+    wanted = {"bag": tmp_path / "in", "wait_for": topics, "start_s": 2.0, "rate": 10.0}
+    graph.wait_for(graph.start("player", wanted), 60.0)
+    assert recorder.end() == 0
+    with BagReader(tmp_path / "out") as reader:
+        heard = [(record.topic, record.decode().data) for record in reader.records()]
+    assert heard.count(("/robot_description", "<robot/>")) == 1
+    assert [data for topic, data in heard if topic == "/text"] == ["2", "3"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -130,11 +130,19 @@ class Player(Node):  # type: ignore[misc]
         start_ns = self._bag.start_ns + int(self.parameters["start_s"] * 1e9)
         duration_ns = int(self.parameters["duration_s"] * 1e9)
         stop_ns = start_ns + duration_ns if duration_ns else None
+        self._publish_standing(start_ns)
         self._pace.begin(start_ns)
         for record in self._bag.records(self._voices, start_ns, stop_ns):
             if not self._wait_until(record.log_ns):
                 return
             self._publish(record)
+
+    def _publish_standing(self, start_ns: int) -> None:
+        """What was said before ``start_ns`` and still holds, such as /tf_static."""
+        standing = [topic for topic in _LATCHED if topic in self._voices]
+        if standing and start_ns > self._bag.start_ns:
+            for record in self._bag.records(standing, None, start_ns):
+                self._publish(record)
 
     def _wait_until(self, bag_ns: int) -> bool:
         """Wait, ticking /clock, until ``bag_ns`` is due; False when the process is to end."""

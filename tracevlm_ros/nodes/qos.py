@@ -44,6 +44,12 @@ def reliable(depth: int) -> QoSProfile:
     )
 
 
+def keep_all(profile: QoSProfile) -> QoSProfile:
+    """``profile``, but nothing is overwritten: a reliable writer waits for a full reader."""
+    profile.history = HistoryPolicy.KEEP_ALL
+    return profile
+
+
 def latched(depth: int) -> QoSProfile:
     """Reliable, transient local: a late subscriber gets the last ``depth`` messages."""
     return QoSProfile(

@@ -189,8 +189,8 @@ def _follow(offered: Sequence[QoSProfile], depth: int) -> QoSProfile:
     if any(profile.reliability != ReliabilityPolicy.RELIABLE for profile in offered):
         return qos.sensor(depth)
     if all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in offered):
-        return qos.latched(depth)
-    return qos.reliable(depth)
+        return qos.keep_all(qos.latched(depth))
+    return qos.keep_all(qos.reliable(depth))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
