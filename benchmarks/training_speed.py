@@ -1,15 +1,15 @@
 """Training speed: samples a second, peak memory, waiting for data; on a GPU FLOP utilisation too.
 
-    python benchmarks/training_speed.py                  nano: joint stage, and stage 1.5 on packed rows
-    python benchmarks/training_speed.py --model qwen2.5-vl-7b [--steps 20]     random weights, on a GPU
-    python benchmarks/training_speed.py --model tiny-qwen                      a rehearsal without one
+    python benchmarks/training_speed.py               nano: joint stage, and stage 1.5, packed rows
+    python benchmarks/training_speed.py --model qwen2.5-vl-7b [--steps 20]    random weights, a GPU
+    python benchmarks/training_speed.py --model tiny-qwen                     a rehearsal without
 
 Each case runs in a process of its own, so that its peak memory is its own (of the process, or of
 the GPU). The first steps warm up and are left out. Utilisation is model FLOPs over the rate that a
 bf16 product of 8192 x 8192 reaches on the same chip: 6 x weights x tokens (patches for the encoder;
 the head only where something is learned), 4 x for weights that do not train. Attention scores, TVP,
-decoder and recomputed layers are not counted, so it is a lower bound. (A file training.py beside the
-other benchmarks would hide the package from them.)
+decoder and recomputed layers are not counted, so it is a lower bound. (Named training.py, this file
+would hide the package from its neighbours.)
 """
 
 import argparse
