@@ -181,6 +181,8 @@ def train(config: StageConfig, folder: Path, initial: Path | None) -> list[float
 
     trainer.train_one = noted  # type: ignore[method-assign]
     trainer.run()
+    if trainer.step < config.steps:
+        raise SystemExit(f"stopped at step {trainer.step} of {config.steps}; run it again")
     return losses or [float("nan")]
 
 
