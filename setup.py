@@ -103,6 +103,7 @@ setup(
             "tensorboard>=2.17",
         ],
         "gpu": ["onnxruntime-gpu>=1.19"],
+        "openvino": ["openvino>=2025.0"],
         "neon": ["pupil-labs-realtime-api>=1.7"],
         "tensorrt": ["tensorrt-rtx>=1.7"],
         "ray": ["ray>=2.9", "pyarrow>=14"],

@@ -15,7 +15,7 @@ from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.errors import BackendError, EngineError
 from tracevlm_ros.core.settings import require_choice
 
-BACKENDS = ("auto", "tensorrt", "onnxruntime-cpu", "onnxruntime-cuda")
+BACKENDS = ("auto", "tensorrt", "onnxruntime-cpu", "onnxruntime-cuda", "openvino-cpu")
 
 
 class LoadedBackend(NamedTuple):
@@ -68,13 +68,10 @@ def load_backend(
     manifest: Manifest, backend: str, on_progress: OnProgress = ignore_progress
 ) -> LoadedBackend:
     """Open the graphs of ``manifest``; see ``load_engine`` for ``backend`` and errors."""
-    if backend == "tensorrt":
-        opened = open_tensorrt(manifest, may_build=True, on_progress=on_progress)
-        return LoadedBackend(opened, opened.problems)
+    if backend != "auto":
+        return _open_named(manifest, backend, on_progress)
     from engine.runtime.ort_backend import OrtBackend, cuda_problem
 
-    if backend != "auto":
-        return LoadedBackend(OrtBackend(manifest, backend.removeprefix("onnxruntime-")), ())
     if not has_nvidia_gpu():
         return LoadedBackend(
             OrtBackend(manifest, "cpu"), ("runs on the CPU: no NVIDIA GPU is here",)
@@ -92,3 +89,28 @@ def load_backend(
             problem = str(error)
     cpu = OrtBackend(manifest, "cpu")
     return LoadedBackend(cpu, (f"runs on the CPU: {problem}", no_tensorrt))
+
+
+def _open_named(manifest: Manifest, backend: str, on_progress: OnProgress) -> LoadedBackend:
+    """The back end asked for, or an error."""
+    if backend == "tensorrt":
+        opened = open_tensorrt(manifest, may_build=True, on_progress=on_progress)
+        return LoadedBackend(opened, opened.problems)
+    if backend == "openvino-cpu":
+        return LoadedBackend(_open_openvino(manifest), ())
+    from engine.runtime.ort_backend import OrtBackend
+
+    return LoadedBackend(OrtBackend(manifest, backend.removeprefix("onnxruntime-")), ())
+
+
+def _open_openvino(manifest: Manifest) -> Backend:
+    try:
+        from engine.runtime.openvino_backend import OpenVinoBackend
+    except ModuleNotFoundError as error:
+        if error.name != "openvino":
+            raise
+        raise BackendError(
+            "the package openvino is not installed; install tracevlm_ros[openvino], or ask for "
+            "backend='onnxruntime-cpu'"
+        ) from error
+    return OpenVinoBackend(manifest)

@@ -1,0 +1,88 @@
+"""OpenVINO answers as ONNX Runtime does, keeps the contract, and says when it is not there."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
+pytest.importorskip("onnx", reason="the tiny model is built with the package `onnx`")
+
+from engine.runtime import load_engine
+from engine.runtime.manifest import read_manifest
+from engine.runtime.openvino_backend import HostResident, OpenVinoBackend
+from tests.engine.test_model_engine import embeddings, last_of, masks, picture, trace
+from tracevlm_ros.core.errors import BackendError, EngineMismatch
+
+
+def test_it_says_and_draws_what_onnx_runtime_does(tiny_directory: Path) -> None:
+    """To the precision of bf16, which has eight bits: logits here are of the order of 1."""
+    found = {}
+    for backend in ("openvino-cpu", "onnxruntime-cpu"):
+        engine = load_engine(tiny_directory, backend=backend)
+        assert engine.info.backend == backend
+        prompts = [trace(1), trace(2, keypoints=2)]
+        grounded = engine.ground(engine.encode(picture()), prompts)
+        answers = [last_of(engine, grounded, index, "what is it ?") for index in (0, 1)]
+        found[backend] = (answers, masks(engine, picture(), prompts))
+        engine.close()
+    (answers, drawn), (exact_answers, exact_drawn) = found.values()
+    for answer, exact in zip(answers, exact_answers, strict=True):
+        assert answer.text == exact.text == "a red ball"
+        np.testing.assert_allclose(answer.seg_embeddings, exact.seg_embeddings, atol=0.02)
+    for mask, exact_mask in zip(drawn, exact_drawn, strict=True):
+        np.testing.assert_allclose(mask, exact_mask, rtol=0.05, atol=0.3)
+
+
+def test_arrays_that_came_back_are_not_written_to_again(tiny_directory: Path) -> None:
+    engine = load_engine(tiny_directory, backend="openvino-cpu")
+    (first,) = masks(engine, picture(1), [trace(1)])
+    kept = first.copy()
+    masks(engine, picture(2), [trace(2)])
+    np.testing.assert_array_equal(first, kept)
+    engine.close()
+
+
+def test_residents_cannot_be_written_to(tiny_directory: Path) -> None:
+    backend = OpenVinoBackend(read_manifest(tiny_directory))
+    image = picture()[None]
+    out = backend.run("vision", {"image": image}, resident=("tokens",))
+    assert isinstance(out["tokens"], HostResident)
+    assert out["tokens"].shape() == list(out["tokens"].numpy().shape)
+    with pytest.raises(ValueError, match="read-only"):
+        out["tokens"].numpy()[:] = 0.0
+    backend.close()
+
+
+def test_a_graph_that_fails_is_named(tiny_directory: Path) -> None:
+    backend = OpenVinoBackend(read_manifest(tiny_directory))
+    with pytest.raises(BackendError, match="graph 'vision' failed in openvino-cpu"):
+        backend.run("vision", {"image": np.zeros((1, 3, 3, 3), np.uint8)})
+
+
+def test_a_graph_with_other_tensors_is_refused(tiny_directory: Path) -> None:
+    manifest = read_manifest(tiny_directory)
+    swapped = dict(manifest.graph_paths, vision=manifest.graph_paths["tvp"])
+    with pytest.raises(EngineMismatch, match=r"inputs of graph 'vision'.*re-export"):
+        OpenVinoBackend(dataclasses.replace(manifest, graph_paths=swapped))
+
+
+def test_without_the_package_the_remedy_is_told(
+    tiny_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "engine.runtime.openvino_backend")
+    with pytest.raises(BackendError, match=r"install tracevlm_ros\[openvino\]"):
+        load_engine(tiny_directory, backend="openvino-cpu")
+
+
+def test_masks_of_several_traces_are_those_of_each(tiny_directory: Path) -> None:
+    engine = load_engine(tiny_directory, backend="openvino-cpu")
+    grounded = engine.ground(engine.encode(picture()), [trace(1), trace(2)])
+    both = engine.segment(grounded, [embeddings(1), embeddings(2)])
+    alone = engine.segment(grounded, [None, embeddings(2)])
+    assert alone[0] is None
+    np.testing.assert_allclose(both[1], alone[1], rtol=0.05, atol=0.1)
+    engine.close()
