@@ -23,7 +23,16 @@ ROSDEP_KEYS = {
     "zmq": "python3-zmq",
 }
 BROUGHT_BY_ROSBAGS = {"lz4", "backports", "compression"}
-OPTIONAL = {"fastrdp", "numba", "pupil_labs", "pyarrow", "ray", "tensorrt", "tensorrt_rtx"}
+OPTIONAL = {
+    "fastrdp",
+    "numba",
+    "openvino",
+    "pupil_labs",
+    "pyarrow",
+    "ray",
+    "tensorrt",
+    "tensorrt_rtx",
+}
 
 
 def manifest(folder: str = ".") -> ElementTree.Element:
