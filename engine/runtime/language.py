@@ -7,6 +7,7 @@ have got as the first one.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,22 +32,51 @@ class Cache(NamedTuple):
     values: Tensor
 
 
-class Read(NamedTuple):
-    """A cache and what the model says after each token of the last pass.
-
-    ``logits`` (S, vocab) and ``hidden`` (S, D) float32.
-    """
+@dataclass(slots=True)
+class Turn:
+    """Where a conversation stands: ``length`` tokens are in ``cache``, the next one's rope position
+    is ``position``, and ``unread`` was said but is not in the cache yet."""
 
     cache: Cache
+    length: int
+    position: int
+    unread: list[int] = field(default_factory=list)
+
+
+class Read(NamedTuple):
+    """What the model says after each token of a pass: ``logits`` (S, vocab), ``hidden`` (S, D)."""
+
     logits: NDArray[np.float32]
     hidden: NDArray[np.float32]
 
 
 class Question(NamedTuple):
-    """A whole prompt; its first ``prefix`` tokens are the same for every question."""
+    """A whole prompt; its first ``prefix`` tokens are the same for every question.
+
+    ``embeddings`` (1, S, D) and ``position_ids`` (3, 1, S) are those of the rest.
+    """
 
     prompt: EmbeddedPrompt
     prefix: int
+
+    @property
+    def embeddings(self) -> NDArray[np.float32]:
+        return self.prompt.embeddings[:, self.prefix :]
+
+    @property
+    def position_ids(self) -> NDArray[np.int64]:
+        return self.prompt.position_ids[..., self.prefix :]
+
+    def after(self, prefix: Cache) -> Turn:
+        """The turn that begins a conversation: only the prefix has been read."""
+        return Turn(prefix, self.prefix, int(self.position_ids[0, 0, 0]))
+
+
+class FollowUp(NamedTuple):
+    """A further question of a conversation: (1, S, D) and (3, 1, S)."""
+
+    embeddings: NDArray[np.float32]
+    position_ids: NDArray[np.int64]
 
 
 class Language:
@@ -92,59 +122,77 @@ class Language:
         return Cache(out["keys"], out["values"])
 
     def answer(
-        self, prefix: Cache, question: Question, cancelled: Callable[[], bool]
+        self, turn: Turn, question: Question | FollowUp, cancelled: Callable[[], bool]
     ) -> Iterator[Description]:
         """One part per token, the last one final; nothing more once ``cancelled()`` is true.
 
         Ends at ``[SEG]`` (with the segmentation embeddings, from one pass over ``[SEG]`` and the
         codebook tokens), or without embeddings at the end token or the model's limit of new
-        tokens. Other special tokens are read on and left out of the text.
+        tokens. Other special tokens are read on and left out of the text. ``turn`` is where the
+        question is read after, and in the end where the next one can be.
         """
-        prompt = question.prompt
-        read = self._read(
-            prefix,
-            prompt.embeddings[:, question.prefix :],
-            prompt.position_ids[..., question.prefix :],
-        )
+        logits = self._read(turn, question.embeddings, question.position_ids).logits
         said: list[int] = []
         probabilities: list[float] = []
         while not cancelled():
-            token, probability = most_probable(read.logits[-1])
+            token, probability = most_probable(logits[-1])
             probabilities.append(probability)
             score = float(np.mean(probabilities))
-            position = prompt.next_position + len(said)
             if token in (self._layout.seg, self._layout.end):
-                embeddings = self._segmentation(read.cache, token, position)
+                embeddings = self._segmentation(turn, token)
                 yield Description(self._words.decode(said), True, score, embeddings)
                 return
             said.append(token)
+            turn.unread = [token]
             text, is_full = self._words.decode(said), len(said) == self._limits[1]
             yield Description(text, is_full, score)
             if is_full or cancelled():
                 return
-            read = self._step(read.cache, [token], position)
+            logits = self._step(turn, [token]).logits
 
-    def _segmentation(self, cache: Cache, token: int, position: int) -> NDArray[np.float32] | None:
+    def follow_up(self, turn: Turn, text: str | None) -> FollowUp:
+        """Lay out another question after all that was said; EngineMismatch when it is too long."""
+        layout = self._layout
+        task = (
+            [layout.caption] if text is None else [layout.ask, *self._words.encode(text).tolist()]
+        )
+        ids = [*turn.unread, layout.end, *task, layout.answer]
+        length, limit = turn.length + len(ids), self._limits[0]
+        if length > limit:
+            raise EngineMismatch(
+                f"the dialogue has {length} tokens with this question, this model reads {limit}; "
+                "begin another dialogue"
+            )
+        return FollowUp(self._embed(ids), answer_positions(turn.position, len(ids)))
+
+    def _segmentation(self, turn: Turn, token: int) -> NDArray[np.float32] | None:
         """(6, D) last hidden states of the codebook tokens, None unless ``token`` is ``[SEG]``."""
         if token != self._layout.seg:
             return None
-        return self._step(cache, [token, *self._layout.codebook], position).hidden[1:]
+        return self._step(turn, [token, *self._layout.codebook]).hidden[1:]
 
-    def _step(self, cache: Cache, tokens: list[int], position: int) -> Read:
-        embeddings = self._look_up(np.asarray(tokens, dtype=np.int64))[None]
-        return self._read(cache, embeddings, answer_positions(position, len(tokens)))
+    def _step(self, turn: Turn, tokens: list[int]) -> Read:
+        return self._read(turn, self._embed(tokens), answer_positions(turn.position, len(tokens)))
 
     def _read(
-        self, cache: Cache, embeddings: NDArray[np.float32], position_ids: NDArray[np.int64]
+        self, turn: Turn, embeddings: NDArray[np.float32], position_ids: NDArray[np.int64]
     ) -> Read:
+        """Read more tokens after ``turn`` and move it behind them."""
         inputs: dict[str, Any] = {
             "embeddings": embeddings,
             "position_ids": position_ids,
-            "past_keys": cache.keys,
-            "past_values": cache.values,
+            "past_keys": turn.cache.keys,
+            "past_values": turn.cache.values,
         }
         out = self._backend.run("decode", inputs, resident=_CACHE)
-        return Read(Cache(out["keys"], out["values"]), out["logits"][0], out["hidden"][0])
+        turn.cache = Cache(out["keys"], out["values"])
+        turn.length += embeddings.shape[1]
+        turn.position = int(position_ids.max()) + 1
+        turn.unread = []
+        return Read(out["logits"][0], out["hidden"][0])
+
+    def _embed(self, tokens: list[int]) -> NDArray[np.float32]:
+        return self._look_up(np.asarray(tokens, dtype=np.int64))[None]
 
     def _look_up(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         return np.asarray(self._table[ids], dtype=np.float32)

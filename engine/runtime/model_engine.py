@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from engine.contract import CODEBOOK_TOKENS
 from engine.runtime.backend import Backend, Tensor, host
-from engine.runtime.language import Language
+from engine.runtime.dialogue import Dialogue
+from engine.runtime.language import Cache, Language, Question
 from engine.runtime.limits import (
     require_image,
     require_index,
@@ -134,27 +135,33 @@ class ModelEngine:
         require_open(self._closed)
         frame = _require_grounded(grounded)
         require_index(index, frame.trace_count)
-        number, row = divmod(index, self._info.max_traces)
-        batch = frame.batches[number]
-        keypoints = int(batch.valid[row].sum())
-        asked = self._language.ask(
-            host(batch.enhanced)[row], host(batch.trace_tokens)[row, :keypoints], question
+        return self._dialogue(frame, index).ask(question, cancelled)
+
+    def converse(self, grounded: Any, index: int) -> Dialogue:
+        """A dialogue about trace ``index`` of ``grounded``; part of the slow path."""
+        require_open(self._closed)
+        frame = _require_grounded(grounded)
+        require_index(index, frame.trace_count)
+        return self._dialogue(frame, index)
+
+    def _dialogue(self, frame: Grounded, index: int) -> Dialogue:
+        def begin(question: str | None) -> Question:
+            number, row = divmod(index, self._info.max_traces)
+            batch = frame.batches[number]
+            keypoints = int(batch.valid[row].sum())
+            enhanced, trace_tokens = host(batch.enhanced), host(batch.trace_tokens)
+            return self._language.ask(enhanced[row], trace_tokens[row, :keypoints], question)
+
+        return Dialogue(
+            self._language, self._memory, begin, lambda asked: self._prefix(frame, index, asked)
         )
 
-        def answer() -> Iterator[Description]:
-            if cancelled():
-                return
-            with self._memory.describing() as look:
-                prefix = frame.prefixes.get(index)
-                if prefix is None:
-                    prefix = frame.prefixes[index] = self._language.read_prefix(asked)
-                if cancelled():
-                    return
-                for part in self._language.answer(prefix, asked, cancelled):
-                    look()
-                    yield part
-
-        return answer()
+    def _prefix(self, frame: Grounded, index: int, asked: Question) -> Cache:
+        """What every question about the trace shares, prefilled when it is first needed."""
+        prefix = frame.prefixes.get(index)
+        if prefix is None:
+            prefix = frame.prefixes[index] = self._language.read_prefix(asked)
+        return prefix
 
     def warm_up(self) -> None:
         """Run every graph once, so that the first frame is as fast as the next ones."""

@@ -310,3 +310,61 @@ def test_the_embedding_table_is_mapped_not_read(tiny_directory: Path) -> None:
     from engine.runtime.manifest import read_manifest
 
     assert isinstance(load_table(read_manifest(tiny_directory)).base, np.memmap)
+
+
+def test_a_dialogue_reads_each_question_after_all_that_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second answer equals one pass, without a cache, over both turns."""
+    monkeypatch.setitem(LIMITS, "max_prompt_tokens", 27)
+    engine = load_engine(write_tiny_model(tmp_path / "tiny"), backend="onnxruntime-cpu")
+    assert isinstance(engine, ModelEngine)
+    grounded = engine.ground(engine.encode(picture()), [trace(1, keypoints=1)])
+    dialogue = engine.converse(grounded, 0)
+    *_, first = dialogue.ask(None)
+    alone = last_of(engine, grounded, 0)
+    np.testing.assert_array_equal(first.seg_embeddings, alone.seg_embeddings)
+    called = record_graphs(engine)
+    with pytest.raises(
+        EngineMismatch, match=r"the dialogue has 29 tokens .* reads 27; begin another"
+    ):
+        dialogue.ask("what colour is it ?")
+    *_, second = dialogue.ask("what ?")
+    assert second.text == "a red ball"
+    assert "prefill" not in called
+    layout = PromptLayout.from_ids(IDS, (2, 2))
+    batch = grounded.batches[0]
+    prompt = embed_prompt(
+        layout,
+        lambda ids: np.eye(WIDTH, dtype=np.float32)[ids],
+        np.asarray(batch.enhanced.numpy())[0],  # type: ignore[union-attr]
+        np.asarray(batch.trace_tokens.numpy())[0, :1],  # type: ignore[union-attr]
+    )
+    answer = [IDS["a"], IDS["red"], IDS["ball"], layout.seg, *layout.codebook]
+    asked = [layout.end, layout.ask, IDS["what"], IDS["?"], layout.answer]
+    said = [*answer, *asked, *answer]
+    whole = np.concatenate([prompt.embeddings[0], np.eye(WIDTH, dtype=np.float32)[said]])
+    steps = prompt.next_position + np.arange(len(said))
+    places = np.concatenate(
+        [prompt.position_ids[:, 0], np.broadcast_to(steps, (3, len(said)))], axis=1
+    )
+    assert_close(second.seg_embeddings, reference_hidden(whole, places)[-6:], atol=1e-5)
+
+
+def test_a_dialogue_goes_on_after_a_cancelled_answer_and_anew_after_one_left_half_heard(
+    engine: Engine,
+) -> None:
+    assert isinstance(engine, ModelEngine)
+    grounded = engine.ground(engine.encode(picture()), [trace(1, keypoints=1)])
+    dialogue = engine.converse(grounded, 0)
+    spoken: list[str] = []
+    spoken.extend(part.text for part in dialogue.ask(None, lambda: len(spoken) >= 2))
+    assert spoken == ["a", "a red"]
+    *_, resumed = dialogue.ask("what ?")
+    fresh = last_of(engine, grounded, 0, "what ?")
+    assert resumed.text == fresh.text == "a red ball"
+    assert np.abs(resumed.seg_embeddings - fresh.seg_embeddings).max() > 1e-4
+    other = engine.converse(grounded, 0)
+    assert next(other.ask(None)).text == "a"
+    *_, anew = other.ask("what ?")
+    np.testing.assert_array_equal(anew.seg_embeddings, fresh.seg_embeddings)
