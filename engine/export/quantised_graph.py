@@ -123,6 +123,7 @@ def _quantise_products(
                 "OpTypesToExcludeOutputQuantization": list(_PRODUCTS),
                 "WeightSymmetric": True,
                 "ActivationSymmetric": recipe.is_symmetric,
+                "QuantizeBias": not recipe.is_symmetric,  # TensorRT takes no int32 bias
             },
         )
 

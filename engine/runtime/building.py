@@ -39,7 +39,8 @@ class Plan(NamedTuple):
 class PlanBuilder:
     """Plans of one model for one library and one GPU (``NO_GPU``: only to see that they build).
 
-    ``build`` does the compiling; tests give another.
+    ``build`` does the compiling; tests give another. Raises BackendError for a model in int8, which
+    is for CPUs.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PlanBuilder:
         settings: BuildSettings | None = None,
         build: Build = build_plan,
     ) -> None:
+        _require_buildable(manifest)
         self._manifest = manifest
         self._library = library
         self._device = device
@@ -169,6 +171,15 @@ class PlanBuilder:
             "library_version": library.version,
             **device._asdict(),
         }
+
+
+def _require_buildable(manifest: Manifest) -> None:
+    """Raise BackendError for a precision that TensorRT does not take."""
+    if manifest.precision == "int8":
+        raise BackendError(
+            f"{manifest.directory} is int8 with unsigned activations, which TensorRT does not "
+            "take; quantise the fp32 model with --precision int8-symmetric"
+        )
 
 
 def graph_hashes(manifest: Manifest) -> dict[str, str]:

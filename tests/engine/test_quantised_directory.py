@@ -13,15 +13,20 @@ import onnx
 
 from calibration.quantisation_set import QuantisationSet, read_set, write_set
 from calibration.representative import Candidate
+from engine.contract import GRAPHS
 from engine.export.calibration_runs import record_runs, spread
 from engine.export.precisions import RECIPES
 from engine.export.quantised_directory import quantise_directory
 from engine.runtime import load_engine
+from engine.runtime.building import NO_GPU, PlanBuilder
 from engine.runtime.manifest import read_manifest
+from engine.runtime.plan_cache import PlanCache
+from engine.runtime.tensorrt_library import TensorRt
+from tests.engine.test_tensorrt_real_library import real_library
 from tests.engine.tiny_model import SCRIPT, write_tiny_model
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.engine import TracePrompt
-from tracevlm_ros.core.errors import EngineError, EngineMismatch, InputError
+from tracevlm_ros.core.errors import BackendError, EngineError, EngineMismatch, InputError
 
 
 def samples(size: int = 16, count: int = 6) -> list[Candidate]:
@@ -188,3 +193,20 @@ def test_masks_that_fall_too_far_are_refused_unless_accepted(
     assert list(out.parent.iterdir()) == []
     assert main([*words, "--scenes", "1", "--accept-loss"]) == 0
     assert "Accepted by --accept-loss" in (out / "ACCURACY.md").read_text()
+
+
+@pytest.mark.parametrize("precision", ["int8-symmetric", "fp8", "int4"])
+def test_the_real_library_compiles_what_is_quantised_for_it(
+    drafted_in, tmp_path: Path, precision: str
+) -> None:
+    plans = PlanBuilder(
+        read_manifest(drafted_in(precision)), real_library(), NO_GPU, PlanCache(tmp_path / "plans")
+    ).plans()
+    assert [plan.graph for plan in plans] == list(GRAPHS)
+
+
+def test_int8_of_cpus_is_refused_for_tensorrt(drafted_in, tmp_path: Path) -> None:
+    manifest = read_manifest(drafted_in("int8"))
+    library = TensorRt(None, "tensorrt", "10.3", None)
+    with pytest.raises(BackendError, match="--precision int8-symmetric"):
+        PlanBuilder(manifest, library, NO_GPU, PlanCache(tmp_path / "plans"))
