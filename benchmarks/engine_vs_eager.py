@@ -1,6 +1,6 @@
 """The run time beside the same network in PyTorch eager, in turns, on this machine.
 
-    python benchmarks/engine_vs_eager.py [--model DIRECTORY] [--rounds 20] [--json]
+    python benchmarks/engine_vs_eager.py [--model DIRECTORY] [--backend NAME] [--rounds 20] [--json]
 
 Speed does not depend on the weights: PyTorch runs the nano architecture with random ones, and
 without --model the same random network is exported first (a minute or two). Both get the same
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from engine.export.model_directory import model_sizes, write_model_directory
+from engine.runtime.loading import BACKENDS
 from engine.runtime.manifest import read_manifest
 from engine.runtime.model_engine import pad_prompts
 from tracevlm_ros.cli.bench_engine import Subject, caption, fast_path, open_subject, spread
@@ -109,13 +110,13 @@ def take_turns(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, d
     return {name: spread(found)._asdict() for name, found in times_ms.items()}
 
 
-def compare(directory: Path, rounds: int) -> dict[str, Any]:
+def compare(directory: Path, backend: str, rounds: int) -> dict[str, Any]:
     """Raises ConfigError when ``directory`` holds another architecture than nano."""
     sizes = read_manifest(directory).sizes
     if dict(sizes) != model_sizes(nano()):
         raise ConfigError(f"{directory} has the sizes {dict(sizes)}, not nano's; export nano")
     before = os.getloadavg()[0]
-    subject = open_subject(directory, "onnxruntime-cpu", traces=1, tokens=TOKENS)
+    subject = open_subject(directory, backend, traces=1, tokens=TOKENS)
     eager = Eager(subject)
     calls = {
         "fast_path": fast_path(subject),
@@ -131,6 +132,8 @@ def compare(directory: Path, rounds: int) -> dict[str, Any]:
     return {
         **found,
         "goal_times_faster": GOAL_TIMES,
+        "backend": backend,
+        "precision": subject.precision,
         "rounds": rounds,
         "cores": os.cpu_count(),
         "torch": torch.__version__,
@@ -141,6 +144,7 @@ def compare(directory: Path, rounds: int) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--backend", choices=BACKENDS, default="onnxruntime-cpu")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -152,7 +156,7 @@ def main() -> int:
             model, tokenizer = TraceVLM(nano()), load_tokenizer()
             write_model_directory(model, tokenizer, directory, "random", {"weights": "random"})
         try:
-            results = compare(directory, arguments.rounds)
+            results = compare(directory, arguments.backend, arguments.rounds)
         except TraceVLMError as error:
             print(f"engine_vs_eager: {error}", file=sys.stderr)
             return 1
