@@ -281,6 +281,24 @@ def test_a_late_description_is_cut_off_when_attention_has_moved_on(benches: list
     assert describer.inbox.drops_now() == {"description_moved_on": 1}
 
 
+def test_a_question_whose_answer_fails_is_refused_with_the_reason(benches: list[Bench]) -> None:
+    def fail() -> None:
+        raise BackendError("out of memory", is_out_of_memory=True)
+
+    bench = Bench(FakeEngine(), frames=100)
+    benches.append(bench)
+    first_request(bench)
+    job, sink, refused = bench.sink.jobs[0], Sink(), list[str]()
+    describer = Describer(FakeEngine(between_words=fail), sink, 2, Stopwatch(), Problems(print))
+    describer.start()
+    question = Question("what is it?", job.arrival, refused=refused.append)
+    describer.offer(job._replace(question=question))
+    until(describer.inbox.drops_now, "the failure")
+    describer.stop()
+    assert refused == ["out of memory"]
+    assert describer.inbox.drops_now() == {"slow_path_failed": 1}
+
+
 def later(job: Job, by_ns: int, **changes: Any) -> Job:
     """The same request about a frame ``by_ns`` later, its trace changed."""
     request = job.request
