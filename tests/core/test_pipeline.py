@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from engine.runtime import load_engine
+from engine.runtime.fake import FakeEngine
 from tests.core.pipeline_scenes import MS, SIZE_HW, START_NS, by_stamp, dwell, frames
 from tracevlm_ros.core.config import LiveConfig, PipelineConfig
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.label_image import compose, label_of
+from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, describe
 from tracevlm_ros.core.types import Caption, Frame, GazeSample
@@ -178,3 +180,31 @@ def test_a_black_frame_does_not_end_the_trace_but_a_cut_does(engine: Engine) -> 
 
     assert traces_of([*still[:8], black, *still[9:]]) == {1}
     assert traces_of([*still[:8], *(f._replace(image_rgb=other) for f in still[8:])]) == {1, 2}
+
+
+class ForgetfulEngine(FakeEngine):
+    """Answers nothing but "not the object" from the frame ``silent_from`` on."""
+
+    silent_from = 10**9
+
+    def segment(self, grounded, seg_embeddings):  # type: ignore[no-untyped-def]
+        answers = super().segment(grounded, seg_embeddings)
+        self.silent_from -= 1
+        return [a if a is None or self.silent_from > 0 else -np.abs(a) for a in answers]
+
+
+@pytest.mark.parametrize(("enabled", "is_kept"), [(True, True), (False, False)])
+def test_a_mask_outlives_a_few_wrong_answers_only_with_its_memory(
+    enabled: bool, is_kept: bool
+) -> None:
+    picture = np.full((*SIZE_HW, 3), (40, 120, 50), dtype=np.uint8)
+    picture[20:60, 20:60] = (180, 40, 40)
+    texture = np.random.default_rng(3).integers(0, 30, (*SIZE_HW, 1)).astype(np.uint8)
+    still = [frame._replace(image_rgb=picture + texture) for frame in frames(40)]
+    forgetful = ForgetfulEngine()
+    forgetful.silent_from = 20
+    memory = MaskMemoryConfig(enabled=enabled)
+    pipeline = Pipeline(PipelineConfig(memory=memory), forgetful)
+    results, _ = play(pipeline, by_stamp(still, dwell(40, 40, 0, 700)))
+    silent = [i for i, r in enumerate(results) if r.traces][20:22]
+    assert all(np.any(results[i].masks.labels > 0) == is_kept for i in silent)

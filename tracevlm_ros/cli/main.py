@@ -32,6 +32,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "engine"): Command("tracevlm_ros.cli.bench_engine", "a model: speed and memory"),
     ("bench", "node"): Command("tracevlm_ros.cli.bench_node", "latency of the node, no engine"),
     ("bench", "davis"): Command("tracevlm_ros.cli.bench_davis", "stroke -> masks through a clip"),
+    ("bench", "memory"): Command("tracevlm_ros.cli.bench_memory", "parts of the mask memory"),
     ("bench", "instances"): Command("tracevlm_ros.cli.bench_instances", "stroke -> mask on photos"),
     ("bench", "vidln"): Command("tracevlm_ros.cli.bench_vidln", "real traces -> captions"),
     ("bench", "synthetic"): Command("tracevlm_ros.cli.bench_synthetic", "scenes with known truth"),

@@ -6,6 +6,7 @@ from tracevlm_ros.core.attention.config import TraceConfig
 from tracevlm_ros.core.attention.dwell import DwellConfig
 from tracevlm_ros.core.attention.trace import TraceGeometry
 from tracevlm_ros.core.drift_correction import DriftConfig
+from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.settings import require_range
 from tracevlm_ros.core.sync import SyncConfig
 from tracevlm_ros.core.tracking import TrackingConfig
@@ -46,6 +47,7 @@ class PipelineConfig:
     trace: TraceConfig = field(default_factory=TraceConfig)
     geometry: TraceGeometry = field(default_factory=TraceGeometry)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    memory: MaskMemoryConfig = field(default_factory=MaskMemoryConfig)
     live: LiveConfig = field(default_factory=LiveConfig)
     dwell: DwellConfig = field(default_factory=DwellConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)

@@ -46,16 +46,21 @@ class LiveTrace:
         """Embeddings that ``adopt_due`` will take when their time has come."""
         self._pending.append(pending)
 
-    def adopt_due(self, stamp_ns: int) -> None:
-        """Take the embeddings of the newest described frame that are due at ``stamp_ns``."""
+    def adopt_due(self, stamp_ns: int) -> bool:
+        """Take the embeddings of the newest described frame that are due at ``stamp_ns``.
+
+        True when the trace has other embeddings than before.
+        """
         due = [pending for pending in self._pending if pending.due_ns <= stamp_ns]
         if not due:
-            return
+            return False
         self._pending = [pending for pending in self._pending if pending.due_ns > stamp_ns]
         newest = max(due, key=lambda pending: pending.described_ns)
-        if newest.described_ns >= self._seg_described_ns:
-            self.seg_embeddings = newest.seg_embeddings
-            self._seg_described_ns = newest.described_ns
+        if newest.described_ns < self._seg_described_ns:
+            return False
+        self.seg_embeddings = newest.seg_embeddings
+        self._seg_described_ns = newest.described_ns
+        return True
 
     def snapshot(
         self, indices: IntArray, positions_px: FloatArray, status: NDArray[np.int8]

@@ -1,5 +1,6 @@
 """The traces that are alive: grown by events, moved by the tracker, retired in the end."""
 
+import cv2
 import numpy as np
 
 from tracevlm_ros.core.attention.events import TraceClosed, TraceEvent, TraceGrown, TraceOpened
@@ -10,7 +11,15 @@ from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.label_image import label_of
 from tracevlm_ros.core.live_trace import LiveTrace
 from tracevlm_ros.core.tracking import FrameMotion, TraceTracker
-from tracevlm_ros.core.types import Frame, Keypoints, Masks, TraceSnapshot, Word
+from tracevlm_ros.core.types import (
+    BoolArray,
+    FloatArray,
+    Frame,
+    Keypoints,
+    Masks,
+    TraceSnapshot,
+    Word,
+)
 
 NS_PER_MS = 1_000_000
 _REANCHOR_SHARE = 0.5
@@ -98,6 +107,25 @@ class LiveTraces:
     def is_lost(self, live: LiveTrace) -> bool:
         """True while the tracker does not know where the trace's object is."""
         return self._tracker.lost(live.trace_id)
+
+    def surely_seen(self, live: LiveTrace) -> FloatArray:
+        """Points (K, 2) in 0..1 of the frame that surely still are where they were drawn."""
+        height, width = self._size_hw
+        seen_px = self._tracker.surely_seen(live.trace_id)
+        return np.asarray((seen_px + 0.5) / (width, height), dtype=np.float64)
+
+    def steer(self, live: LiveTrace, carried: BoolArray, core: float) -> None:
+        """Move points that nobody sees into the ``carried`` mask (any size, whole frame).
+
+        Only of a closed trace: while one looks or draws, gaze itself says where the object is.
+        """
+        if live.trace.is_open or not carried.any():
+            return
+        height, width = self._size_hw
+        mask = cv2.resize(
+            carried.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
+        )
+        self._tracker.steer(live.trace_id, np.asarray(mask > 0), core)
 
     def reanchor(self, masks: Masks, snapshots: tuple[TraceSnapshot, ...]) -> None:
         """Pull stray keypoints back onto each good mask.

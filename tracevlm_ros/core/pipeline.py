@@ -20,6 +20,7 @@ from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.label_image import compose
 from tracevlm_ros.core.live_trace import LiveTrace, PendingEmbeddings, prompt_of
 from tracevlm_ros.core.live_traces import NS_PER_MS, LiveTraces
+from tracevlm_ros.core.mask_memory import MaskMemory
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.sync import FrameBundle, Synchronizer
 from tracevlm_ros.core.types import (
@@ -64,6 +65,7 @@ class Pipeline:
         self._segmenter = TraceSegmenter(config.trace, self.drops)
         self._path = CameraPath()
         self._live = LiveTraces(config, self._path, self.drops)
+        self._memory = MaskMemory(config.memory)
         self.attention = AttentionRecord(config.dwell, self._path, self.drops)
         self._ready: list[FrameBundle] = []
         self._latest: _Latest | None = None
@@ -109,6 +111,7 @@ class Pipeline:
         self._attend(bundle)
         self._live.retire(frame.stamp_ns)
         shown = self._live.shown(self.engine.info.max_traces)
+        self._steer(shown)
         snapshots = tuple(self._live.snapshot(live) for live in shown)
         masks, grounded = self._fast_path(frame, shown, snapshots)
         self._live.reanchor(masks, snapshots)
@@ -120,6 +123,7 @@ class Pipeline:
         frame = bundle.frame
         height, width = frame.image_rgb.shape[:2]
         motion = self._live.advance(frame)
+        self._memory.advance(frame, motion)
         self.attention.advance(frame.stamp_ns, motion)
         events = self._segmenter.set_view((height, width), self.focal_px)
         if motion.ends_scene:
@@ -134,6 +138,15 @@ class Pipeline:
         for event in events:
             self._live.apply(event)
             self.attention.observe(event)
+
+    def _steer(self, shown: list[LiveTrace]) -> None:
+        """Let the carried masks place what the tracker lost, before the model is asked."""
+        if not self.config.memory.steer:
+            return
+        for live in shown:
+            carried = self._memory.carried(live.trace_id)
+            if carried is not None:
+                self._live.steer(live, carried, self.config.memory.core)
 
     def _mapped(self, sample: GazeSample, size_hw: tuple[int, int]) -> GazeSample:
         """Gaze as calibrated and without drift. A pointer is where it says; it tells of drift."""
@@ -161,10 +174,13 @@ class Pipeline:
         prompts = [prompt_of(s.keypoints, (height, width), limit) for s in snapshots]
         grounded = self.engine.ground(self.engine.encode(frame.image_rgb), prompts)
         for live in shown:
-            live.adopt_due(frame.stamp_ns)
+            if live.adopt_due(frame.stamp_ns):
+                self._memory.forget(live.trace_id)
         embeddings = [None if self._live.is_lost(x) else x.seg_embeddings for x in shown]
-        logits = self.engine.segment(grounded, embeddings)
-        return compose(frame, [live.trace_id for live in shown], logits), grounded
+        trace_ids = [live.trace_id for live in shown]
+        seeds = {live.trace_id: self._live.surely_seen(live) for live in shown}
+        logits = self._memory.fuse(trace_ids, self.engine.segment(grounded, embeddings), seeds)
+        return compose(frame, trace_ids, logits), grounded
 
     def _requests(self, shown: list[LiveTrace]) -> tuple[DescribeRequest, ...]:
         assert self._latest is not None
@@ -240,6 +256,7 @@ class Pipeline:
     def _restart(self) -> None:
         self._segmenter.reset()
         self._live.reset()
+        self._memory.reset()
         self.attention.reset()
         self.drift.reset()
         self._latest = None

@@ -5,7 +5,7 @@ import pytest
 
 from tests.core.tracking.scenes import SIZE_HW, film, frame, started, stroke
 from tracevlm_ros.core.errors import InputError
-from tracevlm_ros.core.tracking import TRACKED
+from tracevlm_ros.core.tracking import CARRIED, TRACKED
 from tracevlm_ros.core.tracking.pulling import pull_into_mask
 from tracevlm_ros.synthetic.warped_video import textured_picture
 
@@ -69,3 +69,31 @@ def test_a_mask_of_another_size_is_refused():
     tracker = started(film().frame(0))
     with pytest.raises(InputError, match="resize the mask"):
         tracker.reanchor(1, np.ones((10, 10), dtype=bool))
+
+
+def test_steering_moves_what_is_not_seen_into_the_core_and_leaves_what_is():
+    flat = np.full((*SIZE_HW, 3), 90, dtype=np.uint8)
+    flat[40:140, 60:180] = textured_picture((100, 120), 5)
+    points = np.array([[100.0, 80.0], [140.0, 100.0], [20.0, 20.0], [220.0, 160.0]])
+    tracker = started(flat, points, every=1)
+    tracker.advance(frame(flat, 1))
+    assert tracker.status(1).tolist() == [TRACKED, TRACKED, CARRIED, CARRIED]
+    mask = disc((200, 100), 30)
+    assert tracker.steer(1, mask, core=0.5) == 2
+    where = tracker.positions(1)
+    assert np.abs(where[:2] - points[:2]).max() < 0.5
+    assert (np.hypot(*(where[2:] - (200, 100)).T) <= 16).all()
+    assert tracker.surely_seen(1).shape == (2, 2)
+
+
+def test_steering_finds_a_lost_trace_again_and_an_empty_mask_moves_nothing():
+    video, other = film(frames=4), textured_picture(SIZE_HW, 99)
+    tracker = started(video.frame(0))
+    tracker.advance(frame(video.frame(1), 1))
+    tracker.advance(frame(other, 2))
+    assert len(tracker.surely_seen(1)) == 0
+    assert tracker.steer(1, np.zeros(SIZE_HW, dtype=bool), core=0.4) == 0
+    assert tracker.lost(1)
+    assert tracker.steer(1, disc((100, 80), 30), core=0.4) == 40
+    assert not tracker.lost(1)
+    assert (np.hypot(*(tracker.positions(1) - (100, 80)).T) <= 30).all()

@@ -28,21 +28,28 @@ def pull_into_mask(points: FloatArray, mask: BoolArray, *, whole: bool) -> Pulle
     if not mask.any() or not finite.any():
         return Pulled(points, np.zeros(len(points), dtype=bool))
     xy = points.copy()
-    on = _on_mask(xy, mask, finite)
+    on = on_mask(xy, mask, finite)
     if whole or on.sum() < _MOSTLY_OFF * finite.sum():
         row, column = np.nonzero(mask)
         xy[finite] += np.array([column.mean(), row.mean()]) - xy[finite].mean(axis=0)
-        on = _on_mask(xy, mask, finite)
+        on = on_mask(xy, mask, finite)
     off = np.flatnonzero(finite & ~on)
     if len(off):
-        xy[off] = _nearest_on_mask(xy[off], mask)
+        xy[off] = nearest_on_mask(xy[off], mask)
     pulled = finite & np.any(xy != points, axis=1)
     if whole:
         pulled = finite
     return Pulled(xy, np.asarray(pulled, dtype=bool))
 
 
-def _on_mask(points: FloatArray, mask: BoolArray, finite: BoolArray) -> BoolArray:
+def core_of(mask: BoolArray, depth_share: float) -> BoolArray:
+    """The pixels of ``mask`` (H, W) at least ``depth_share`` of its greatest depth from its rim."""
+    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
+    return np.asarray(mask & (depth >= depth_share * float(depth.max())))
+
+
+def on_mask(points: FloatArray, mask: BoolArray, finite: BoolArray) -> BoolArray:
+    """Which of the ``finite`` points (N, 2) lie on a true pixel of ``mask`` (H, W)."""
     pixel = np.rint(np.where(finite[:, None], points, -1)).clip(-1, 2**30).astype(np.int64)
     height, width = mask.shape
     inside = (pixel >= 0).all(axis=1) & (pixel[:, 0] < width) & (pixel[:, 1] < height)
@@ -51,7 +58,7 @@ def _on_mask(points: FloatArray, mask: BoolArray, finite: BoolArray) -> BoolArra
     return on
 
 
-def _nearest_on_mask(points: FloatArray, mask: BoolArray) -> FloatArray:
+def nearest_on_mask(points: FloatArray, mask: BoolArray) -> FloatArray:
     """Centre of the mask pixel that is nearest to each point, by a labelled distance transform."""
     height, width = mask.shape
     _, labels = cv2.distanceTransformWithLabels(

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.tracking.background import Background
+from tracevlm_ros.core.tracking.bounds import finite_rows
 from tracevlm_ros.core.tracking.config import TrackingConfig
 from tracevlm_ros.core.tracking.keypoint_step import KeypointStep
 from tracevlm_ros.core.tracking.motion import (
@@ -17,7 +18,7 @@ from tracevlm_ros.core.tracking.motion import (
 )
 from tracevlm_ros.core.tracking.patches import PatchStore
 from tracevlm_ros.core.tracking.pictures import Pictures, correlation, shows_nothing, take_pictures
-from tracevlm_ros.core.tracking.pulling import pull_into_mask
+from tracevlm_ros.core.tracking.pulling import core_of, nearest_on_mask, on_mask, pull_into_mask
 from tracevlm_ros.core.tracking.redetection import Redetection
 from tracevlm_ros.core.tracking.trace_points import NO_PATCH, TracePoints
 from tracevlm_ros.core.types import BoolArray, FloatArray, Frame
@@ -133,22 +134,37 @@ class TraceTracker:
         A trace that is lost, or mostly off the mask, is moved there as a whole and is found
         again. Returns how many points moved; an empty mask moves none.
         """
-        trace = self._trace(trace_id)
-        if self._pictures is None or mask.shape != self._pictures.grey.shape:
-            known = None if self._pictures is None else self._pictures.grey.shape
-            raise InputError(f"mask is {mask.shape}, the current frame {known}; resize the mask")
+        trace = self._trace_with(trace_id, mask)
         moved = pull_into_mask(trace.xy, mask, whole=trace.lost)
-        if not moved.pulled.any():
+        return self._place(trace, moved.xy, moved.pulled, is_first_sight=True)
+
+    def steer(self, trace_id: int, mask: BoolArray, core: float) -> int:
+        """Move the points that the tracker does not see, and that are off ``mask``, into its core.
+
+        ``mask`` bool (H, W) of the current frame says where the object should be; ``core`` is the
+        share of its greatest depth that the points come to lie inside its rim. TRACKED points
+        know better and stay. A lost trace moves as a whole and is found again. Returns how many
+        points moved.
+        """
+        trace = self._trace_with(trace_id, mask)
+        if trace.lost:
+            moved = pull_into_mask(trace.xy, core_of(mask, core), whole=True)
+            return self._place(trace, moved.xy, moved.pulled, is_first_sight=False)
+        finite = finite_rows(trace.xy)
+        astray = finite & (trace.status != PointStatus.TRACKED) & ~on_mask(trace.xy, mask, finite)
+        if not astray.any() or not mask.any():
             return 0
-        trace.xy = moved.xy
-        anew = trace.keypoints[moved.pulled[trace.keypoints]]
-        self._patches.release(trace.slot[anew])
-        trace.slot[anew] = NO_PATCH
-        trace.status[moved.pulled] = PointStatus.CARRIED
-        trace.unseen[moved.pulled] = 0
-        trace.misses, trace.lost = 0, False
-        trace.settle_here()
-        return int(moved.pulled.sum())
+        xy = trace.xy.copy()
+        xy[astray] = nearest_on_mask(xy[astray], core_of(mask, core))
+        return self._place(trace, xy, astray, is_first_sight=False)
+
+    def surely_seen(self, trace_id: int) -> FloatArray:
+        """Followed points (K, 2) that look in this frame as they did when the trace was drawn."""
+        trace = self._trace(trace_id)
+        points = trace.keypoints
+        sure = (trace.status[points] == PointStatus.TRACKED) & trace.original[points]
+        seen: FloatArray = trace.xy[points[sure & (not trace.lost)]]
+        return seen
 
     def forget(self, trace_id: int) -> None:
         """Drop a trace; an unknown id is an InputError."""
@@ -163,6 +179,33 @@ class TraceTracker:
         except KeyError:
             known = ", ".join(map(str, self._traces)) or "none"
             raise InputError(f"no trace {trace_id}; known: {known}") from None
+
+    def _trace_with(self, trace_id: int, mask: BoolArray) -> TracePoints:
+        trace = self._trace(trace_id)
+        if self._pictures is None or mask.shape != self._pictures.grey.shape:
+            known = None if self._pictures is None else self._pictures.grey.shape
+            raise InputError(f"mask is {mask.shape}, the current frame {known}; resize the mask")
+        return trace
+
+    def _place(
+        self, trace: TracePoints, xy: FloatArray, moved: BoolArray, *, is_first_sight: bool
+    ) -> int:
+        """Put the ``moved`` points of a trace at ``xy`` (N, 2), where they get new patches.
+
+        With ``is_first_sight`` a new patch is trusted like the first one.
+        """
+        if not moved.any():
+            return 0
+        trace.xy = xy
+        anew = trace.keypoints[moved[trace.keypoints]]
+        self._patches.release(trace.slot[anew])
+        trace.slot[anew] = NO_PATCH
+        trace.original[anew] &= is_first_sight
+        trace.status[moved] = PointStatus.CARRIED
+        trace.unseen[moved] = 0
+        trace.misses, trace.lost = 0, False
+        trace.settle_here()
+        return int(moved.sum())
 
     def _lose_all(self) -> None:
         for trace in self._traces.values():

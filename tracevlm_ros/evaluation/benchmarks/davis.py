@@ -14,10 +14,10 @@ import numpy as np
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.pipeline import Pipeline
-from tracevlm_ros.core.types import BoolArray, Image, Keypoints
+from tracevlm_ros.core.types import BoolArray, FloatArray, Image, Keypoints
 from tracevlm_ros.evaluation.adapters.case import clip_stamp_ns, stroke_settings, stroke_then_clip
 from tracevlm_ros.evaluation.adapters.davis import RATE_HZ, DavisClip
-from tracevlm_ros.evaluation.adapters.pictures import read_mask, read_rgb
+from tracevlm_ros.evaluation.benchmarks.clip_sets import ClipToFollow, of_davis
 from tracevlm_ros.evaluation.benchmarks.scores import MODEL, MethodOnClip, judge
 from tracevlm_ros.evaluation.outcome import FrameOutcome
 from tracevlm_ros.evaluation.peers.flow_warp import FlowWarp
@@ -51,16 +51,16 @@ def benchmark_clip(
 ) -> list[MethodOnClip]:
     """The pipeline and ``peers`` on one clip. Peers that need no past (GrabCut, the hull) run on
     every ``every``-th frame only, counted from the second."""
-    frames = [read_rgb(path) for path in clip.frames]
-    truths = [read_mask(path) for path in clip.masks]
-    answers = answer_clip(clip, frames, engine, config)
+    read = of_davis(clip)
+    frames, truths = read.frames, read.truths
+    answers = follow_clip(read, engine, config)
     inner = list(range(1, len(frames) - 1))
-    model = _scored(clip.name, MODEL, inner, truths, answers.masks.__getitem__)
+    model = score_clip(read, MODEL, answers.masks)
     rows = [model._replace(seconds=answers.seconds, frames=len(frames) - 1)]
     size_hw = truths[0].shape
     for peer in peers:
         if peer == "flow_warp":
-            carried = _carried(frames, clip)
+            carried = _carried(frames, clip.stroke_xyt)
             rows.append(_scored(clip.name, peer, inner, truths, carried))
         elif peer == "grabcut":
             rows.append(
@@ -79,10 +79,11 @@ def benchmark_clip(
     return rows
 
 
-def answer_clip(
-    clip: DavisClip, frames: Sequence[Image], engine: Engine, config: PipelineConfig | None = None
+def follow_clip(
+    clip: ClipToFollow, engine: Engine, config: PipelineConfig | None = None
 ) -> ClipAnswers:
-    """Run the pipeline over ``frames`` with the clip's stroke; no ground truth is looked at."""
+    """Run the pipeline over the clip with its stroke; no ground truth is looked at."""
+    frames = clip.frames
     pipeline = Pipeline(stroke_settings(config), engine)
     index_of = {clip_stamp_ns(clip.stroke_xyt, i, RATE_HZ): i for i in range(len(frames))}
     masks = [np.zeros(frame.shape[:2], dtype=bool) for frame in frames]
@@ -103,6 +104,12 @@ def answer_clip(
     return ClipAnswers(masks, keypoints, step_ms / 1e3, describe_ms / 1e3, caption)
 
 
+def score_clip(clip: ClipToFollow, method: str, masks: Sequence[BoolArray]) -> MethodOnClip:
+    """J and F of every frame but the first and the last; the time is not that of ``method``."""
+    inner = range(1, len(clip.frames) - 1)
+    return _scored(clip.name, method, inner, clip.truths, masks.__getitem__)
+
+
 def _scored(
     clip: str,
     method: str,
@@ -121,9 +128,9 @@ def _scored(
     return MethodOnClip(clip, method, j, f, places, seconds, len(indices))
 
 
-def _carried(frames: Sequence[Image], clip: DavisClip) -> Callable[[int], BoolArray]:
+def _carried(frames: Sequence[Image], stroke_xyt: FloatArray) -> Callable[[int], BoolArray]:
     """Masks of the flow warp, asked for one frame after the other."""
-    warp = FlowWarp(frames[0], grabcut_mask(frames[0], clip.stroke_xyt[:, :2]))
+    warp = FlowWarp(frames[0], grabcut_mask(frames[0], stroke_xyt[:, :2]))
     return lambda index: warp.advance(frames[index])
 
 

@@ -1,0 +1,157 @@
+"""The memory follows, doubts, gives way, and forgets."""
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.core.mask_memory.moving_square import SIZE_HW, answer, frame, truth
+from tracevlm_ros.core.mask_memory import MaskMemory, MaskMemoryConfig
+from tracevlm_ros.core.mask_memory.small_picture import Field
+from tracevlm_ros.core.tracking import FrameMotion
+from tracevlm_ros.core.tracking.motion import still
+from tracevlm_ros.core.types import BoolArray, Frame
+
+TRACE = 7
+SEEN = still(ok=True)
+ELSEWHERE = np.zeros(SIZE_HW, dtype=bool)
+ELSEWHERE[60:90, 90:124] = True
+
+
+def step(
+    memory: MaskMemory, picture: Frame, logit: Field | None, motion: FrameMotion = SEEN
+) -> BoolArray | None:
+    """One frame through the memory; the mask of the trace at the frame's size."""
+    memory.advance(picture, motion)
+    (fused,) = memory.fuse([TRACE], [logit], {})
+    if fused is None:
+        return None
+    return np.asarray(cv2.resize(fused, SIZE_HW[::-1], interpolation=cv2.INTER_LINEAR) > 0)
+
+
+def told(frames: int, **settings: object) -> MaskMemory:
+    """A memory that was told the truth about the first ``frames`` frames."""
+    memory = MaskMemory(MaskMemoryConfig(**settings))  # type: ignore[arg-type]
+    for index in range(frames):
+        step(memory, frame(index), answer(truth(index)))
+    return memory
+
+
+def iou(mask: BoolArray | None, other: BoolArray) -> float:
+    assert mask is not None
+    return float((mask & other).sum() / (mask | other).sum())
+
+
+def test_a_mask_stays_on_its_object_while_the_model_is_not_asked() -> None:
+    memory = told(3)
+    for index in range(3, 20):
+        mask = step(memory, frame(index), None)
+        assert iou(mask, truth(index)) > 0.8, index
+
+
+def test_motion_alone_carries_a_mask_when_colours_are_switched_off() -> None:
+    memory = told(5, colour_weight=0.0, kept=1.0)
+    for index in range(5, 12):
+        mask = step(memory, frame(index), None)
+    assert mask is not None
+    middle, wanted = (np.argwhere(one).mean(axis=0) for one in (mask, truth(11)))
+    assert np.abs(middle - wanted).max() < 7.0, "half of the way that the square went"
+
+
+def test_one_answer_about_another_place_does_not_move_the_mask() -> None:
+    memory = told(5)
+    mask = step(memory, frame(5), answer(ELSEWHERE))
+    assert iou(mask, truth(5)) > 0.8
+
+
+def test_an_answer_that_persists_wins_where_colours_do_not_speak() -> None:
+    memory = told(5, colour_weight=0.0)
+    for index in range(5, 25):
+        mask = step(memory, frame(index), answer(ELSEWHERE))
+    assert iou(mask, ELSEWHERE) > 0.7
+
+
+def test_the_mask_of_an_object_that_was_covered_is_not_shown() -> None:
+    memory = told(5)
+    for index in range(5, 12):
+        mask = step(memory, frame(index, is_covered=True), None)
+    assert mask is None
+    memory.advance(frame(12, is_covered=True), SEEN)
+    assert memory.carried(TRACE) is None
+
+
+def test_it_says_where_the_object_should_be_before_the_model_answers() -> None:
+    memory = told(4)
+    memory.advance(frame(4), SEEN)
+    carried = memory.carried(TRACE)
+    assert carried is not None
+    full = cv2.resize(carried.astype(np.uint8), SIZE_HW[::-1], interpolation=cv2.INTER_NEAREST)
+    assert iou(full > 0, truth(4)) > 0.8
+
+
+@pytest.mark.parametrize("reason", ["cut", "size"])
+def test_after_a_cut_nothing_is_known(reason: str) -> None:
+    memory = told(4)
+    assert step(memory, frame(4), None, still(reason)) is None
+    assert step(memory, frame(5), None) is None
+
+
+def test_a_black_frame_is_passed_over() -> None:
+    memory = told(4)
+    black = frame(4)._replace(image_rgb=np.zeros((*SIZE_HW, 3), dtype=np.uint8))
+    assert step(memory, black, None, still("black")) is None
+    assert iou(step(memory, frame(5), None), truth(5)) > 0.8
+
+
+def test_a_trace_that_is_forgotten_or_not_shown_any_more_begins_anew() -> None:
+    memory = told(4)
+    memory.forget(TRACE)
+    memory.advance(frame(4), SEEN)
+    assert memory.carried(TRACE) is None
+    memory = told(4)
+    memory.advance(frame(4), SEEN)
+    assert memory.fuse([], [], {}) == []
+    assert step(memory, frame(5), None) is None
+
+
+def test_a_seen_keypoint_holds_the_place_that_the_model_leaves_out() -> None:
+    hole = truth(0)
+    hole[36:50, 24:40] = False
+    seed = {TRACE: np.array([[32.5 / SIZE_HW[1], 43.5 / SIZE_HW[0]]])}
+    shown = []
+    for seeds in ({}, seed):
+        memory = MaskMemory(MaskMemoryConfig(edge_px=0, seed_weight=8.0))
+        memory.advance(frame(0), SEEN)
+        (fused,) = memory.fuse([TRACE], [answer(hole)], seeds)
+        assert fused is not None
+        shown.append(bool(fused[43, 32] > 0))
+    assert shown == [False, True]
+
+
+def test_switched_off_it_hands_the_answers_through() -> None:
+    memory = told(3, enabled=False)
+    logit = answer(truth(3))
+    memory.advance(frame(3), SEEN)
+    fused = memory.fuse([TRACE, 8], [logit, None], {})
+    assert fused[0] is logit
+    assert fused[1] is None
+    assert memory.carried(TRACE) is None
+
+
+def test_the_same_frames_and_answers_give_the_same_fields_to_the_bit() -> None:
+    fields = []
+    for _ in range(2):
+        memory = told(4)
+        memory.advance(frame(4), SEEN)
+        fields += memory.fuse([TRACE], [answer(ELSEWHERE)], {})
+    np.testing.assert_array_equal(fields[0], fields[1])
+
+
+def test_two_traces_do_not_touch_each_other() -> None:
+    alone, both = MaskMemory(MaskMemoryConfig()), MaskMemory(MaskMemoryConfig())
+    for index in range(4):
+        logit = answer(truth(index))
+        alone.advance(frame(index), SEEN)
+        both.advance(frame(index), SEEN)
+        (one,) = alone.fuse([TRACE], [logit], {})
+        first, _ = both.fuse([TRACE, 8], [logit, answer(ELSEWHERE)], {})
+        np.testing.assert_array_equal(one, first)

@@ -1,0 +1,156 @@
+"""Masks that remember: what was known before, carried along, beside what the model says now.
+
+Per trace a field of log-odds is kept at a small size. Each frame it is carried by dense flow and
+fades; the object's colours, the keypoints that are seen and the model's answer are added. So an
+answer that is wrong for a few frames does not show, an object that deforms is followed by its
+colours, and a trace whose points are lost can be found by its mask. A recursive Bayes filter with
+independence assumed where there is none; hence the bounds on every part.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracevlm_ros.core.mask_memory.appearance import Appearance
+from tracevlm_ros.core.mask_memory.config import MaskMemoryConfig
+from tracevlm_ros.core.mask_memory.edges import follow_edges
+from tracevlm_ros.core.mask_memory.evidence import (
+    odds_of,
+    of_model,
+    of_seeds,
+    share_of,
+    trust_of_model,
+)
+from tracevlm_ros.core.mask_memory.small_picture import (
+    DenseMotion,
+    Field,
+    Flags,
+    Origin,
+    SmallPicture,
+    carry,
+    take_small,
+)
+from tracevlm_ros.core.tracking import FrameMotion
+from tracevlm_ros.core.types import FloatArray, Frame
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """``odds`` of the newest frame; ``carried`` is what a frame expects before it is looked at."""
+
+    odds: Field
+    appearance: Appearance | None = None
+    is_alike: bool = False
+    carried: Field | None = None
+
+
+class MaskMemory:
+    """One remembered mask a trace. Call ``advance`` and then ``fuse`` for every frame."""
+
+    def __init__(self, config: MaskMemoryConfig) -> None:
+        self.config = config
+        self._motion = DenseMotion()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every mask and the frame before."""
+        self._traces: dict[int, _Remembered] = {}
+        self._now: SmallPicture | None = None
+        self._is_blind = False
+
+    def forget(self, trace_id: int) -> None:
+        """Begin anew with a trace, known or not: its next answer is about something else."""
+        self._traces.pop(trace_id, None)
+
+    def advance(self, frame: Frame, motion: FrameMotion) -> None:
+        """Carry every mask to ``frame``, to which the scene came by ``motion``.
+
+        After a cut nothing is known any more; a black frame is passed over.
+        """
+        if motion.ends_scene:
+            self.reset()
+        self._is_blind = motion.cut and not motion.ends_scene
+        if not self.config.enabled or self._is_blind:
+            return
+        before, self._now = self._now, take_small(frame.image_rgb, self.config.long_side)
+        if before is None or not self._traces:
+            return
+        origin = self._motion.origin(before, self._now)
+        for known in self._traces.values():
+            known.carried = self._expect(known, self._now, origin)
+
+    def carried(self, trace_id: int) -> Flags | None:
+        """Where the object should be in this frame, bool at the small size; None: not known."""
+        known = self._traces.get(trace_id)
+        if self._is_blind or known is None or known.carried is None or not known.is_alike:
+            return None
+        return np.asarray(known.carried > 0)
+
+    def fuse(
+        self,
+        trace_ids: Sequence[int],
+        logits: Sequence[Field | None],
+        seeds: Mapping[int, FloatArray],
+    ) -> list[Field | None]:
+        """The model's ``logits`` of this frame -> logits with the memory's say, in the same order.
+
+        ``logits[i]`` None: the model was not asked; then the carried mask answers while it looks
+        like the object. ``seeds`` (N, 2), 0..1 of the frame: keypoints that are surely on the
+        object. Traces not in ``trace_ids`` are forgotten.
+        """
+        self._traces = {key: self._traces[key] for key in trace_ids if key in self._traces}
+        if not self.config.enabled or self._is_blind or self._now is None:
+            return list(logits)
+        return [
+            self._fuse_one(trace_id, logit, self._now, seeds.get(trace_id))
+            for trace_id, logit in zip(trace_ids, logits, strict=True)
+        ]
+
+    def _expect(self, known: _Remembered, now: SmallPicture, origin: Origin) -> Field:
+        config = self.config
+        expected = config.kept * carry(known.odds, origin)
+        if known.appearance is not None and config.colour_weight:
+            colours = config.colour_weight * known.appearance.log_ratio(now)
+            expected += np.clip(colours, -config.colour_bound, config.colour_bound)
+        return np.asarray(expected, dtype=np.float32)
+
+    def _fuse_one(
+        self, trace_id: int, logit: Field | None, now: SmallPicture, seeds: FloatArray | None
+    ) -> Field | None:
+        config = self.config
+        size_hw = (now.grey.shape[0], now.grey.shape[1])
+        known = self._traces.get(trace_id)
+        model = None if logit is None else of_model(logit, size_hw, config.model_bound)
+        if known is None or known.carried is None:
+            if model is None:
+                return None
+            known = self._traces.setdefault(trace_id, _Remembered(model))
+            odds = model
+        else:
+            odds = known.carried
+            if model is not None:
+                odds = odds + trust_of_model(odds, model, config) * model
+        if seeds is not None and len(seeds) and config.seed_weight:
+            odds = odds + of_seeds(seeds, size_hw, config.seed_weight)
+        odds = np.clip(odds, -config.carried_bound, config.carried_bound)
+        known.odds = np.asarray(odds, dtype=np.float32)
+        share = share_of(known.odds)
+        self._judge(known, now, share, is_told=model is not None)
+        if model is None and not known.is_alike:
+            return None
+        if config.edge_px:
+            return odds_of(follow_edges(share, now.grey, config.edge_px))
+        return known.odds
+
+    def _judge(self, known: _Remembered, now: SmallPicture, share: Field, *, is_told: bool) -> None:
+        """Say whether the mask looks like its object, and learn from it where it does."""
+        if not (share > 0.5).any():
+            known.is_alike = False
+        elif known.appearance is None:
+            known.is_alike = is_told
+            known.appearance = Appearance(now, share) if is_told else None
+        else:
+            known.is_alike = known.appearance.likeness(now, share) >= self.config.likeness
+            if known.is_alike and is_told:
+                known.appearance.renew(now, share)
