@@ -90,3 +90,28 @@ def test_meteor_equals_the_reference_implementation_where_its_jar_is_present() -
     if isinstance(outcome, java_scorers.NotRun):
         pytest.skip(f"METEOR not run: {outcome.reason}")
     assert outcome == pytest.approx(GOLDEN["meteor"], abs=1e-6)
+
+
+def test_spice_gives_a_share_or_says_why_it_did_not_run() -> None:
+    """Its jar breaks on Java 9 and later; whatever happens, nothing stands in for it."""
+    outcome = java_scorers.spice(CANDIDATES[:2], REFERENCES[:2])
+    if isinstance(outcome, java_scorers.NotRun):
+        assert len(outcome.reason) > 10
+    else:
+        assert 0.0 <= outcome <= 1.0
+
+
+def test_the_reference_implementation_itself_agrees_where_it_is_installed() -> None:
+    scorers = pytest.importorskip("pycocoevalcap.bleu.bleu", reason="pycocoevalcap is absent")
+    cider = pytest.importorskip("pycocoevalcap.cider.cider")
+    rouge = pytest.importorskip("pycocoevalcap.rouge.rouge")
+    texts = {i: [" ".join(words)] for i, words in enumerate(CANDIDATES)}
+    known = {i: [" ".join(words) for words in group] for i, group in enumerate(REFERENCES)}
+    assert bleu(CANDIDATES, REFERENCES) == pytest.approx(
+        scorers.Bleu(4).compute_score(known, texts, verbose=0)[0], rel=1e-9
+    )
+    assert np.mean(cider_d(CANDIDATES, REFERENCES)) == pytest.approx(
+        cider.Cider().compute_score(known, texts)[0], rel=1e-9
+    )
+    ours = [rouge_l(c, r) for c, r in zip(CANDIDATES, REFERENCES, strict=True)]
+    assert np.mean(ours) == pytest.approx(rouge.Rouge().compute_score(known, texts)[0], rel=1e-9)

@@ -1,4 +1,4 @@
-"""The colours of an object and of what lies round it."""
+"""The colours of an object and of the rest of its picture."""
 
 import cv2
 import numpy as np
@@ -15,15 +15,12 @@ from tracevlm_ros.core.mask_memory.small_picture import (
 _RENEWED = 0.05
 _DOUBT = 2.0 / COLOURS
 """Added to every bin: a colour that neither side has shown says nothing."""
-_RING = 0.75
-"""Width of the surroundings, in square roots of the object's area."""
-_LEAST_RING = 3
 
 Histograms = NDArray[np.float64]
 
 
 class Appearance:
-    """Colour histograms of an object and its surroundings.
+    """Colour histograms of an object and of the rest of the picture.
 
     Half of the weight is held by the first mask for good, so that a mask that slid off its object
     cannot teach another look; the other half is renewed slowly.
@@ -40,7 +37,7 @@ class Appearance:
         self._recent = (1 - _RENEWED) * self._recent + _RENEWED * new
 
     def log_ratio(self, picture: SmallPicture) -> Field:
-        """(h, w): log of how much likelier a pixel's colour is on the object than round it."""
+        """(h, w): log of how much likelier a pixel's colour is on the object than elsewhere."""
         inside, outside = self._known
         ratio = np.log((inside + _DOUBT) / (outside + _DOUBT)).astype(np.float32)
         return np.asarray(cv2.blur(ratio[picture.colour], (3, 3)), dtype=np.float32)
@@ -55,11 +52,8 @@ class Appearance:
 
 
 def _histograms(picture: SmallPicture, share: Field) -> Histograms:
-    """(2, COLOURS), each of sum 1: of the object, and of a ring round it."""
-    radius = max(_LEAST_RING, round(_RING * float(share.sum()) ** 0.5))
-    side = 2 * radius + 1
-    near = cv2.boxFilter((share > 0.5).astype(np.float32), -1, (side, side)) > 0
-    return np.stack([_histogram(picture, share), _histogram(picture, (1 - share) * near)])
+    """(2, COLOURS), each of sum 1: of the object, and of the rest."""
+    return np.stack([_histogram(picture, share), _histogram(picture, 1 - share)])
 
 
 def _histogram(picture: SmallPicture, weight: Field) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ class MaskMemoryConfig:
     ``long_side``: the memory runs on a picture of at most this many pixels on its long side.
     ``model_bound`` is the most that the model's logit counts in one frame. ``kept`` is the share
     of the carried evidence that survives a frame, bounded by ``carried_bound``. ``colour_weight``
-    times the log ratio of the object's colours to those round it is added, at most
+    times the log ratio of the object's colours to the rest's is added, at most
     ``colour_bound``; ``seed_weight`` is the evidence of a keypoint that is seen.
     ``agreement``: overlap (IoU) of the model's mask and the carried one from which the model is
     believed in full; ``least_trust`` is its weight when they share nothing.
