@@ -1,23 +1,28 @@
 """Packed Qwen rows against the network's own reading of one sequence."""
 
+import shutil
 from functools import lru_cache
 
 import numpy as np
 import pytest
 import torch
 
-from tests.training.stages.runs import tiny_stage
+from tests.training.stages.runs import tiny_stage, train
+from tests.training.tiny_qwen import released_model
 from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.errors import InputError
 from training.data.naming import open_set
 from training.data.packed_batch import packed_mask
 from training.data.packed_stream import Row, Sample
+from training.data.packing import PackConfig
 from training.data.qwen_sequences import REQUESTS, SECONDS_PER_PICTURE
 from training.data.templates import Task
 from training.data.trees import build_tree
 from training.model.qwen.network import Spoken, valid_keypoints
 from training.model.qwen.patches import prepare
 from training.model.qwen.prompt import Clip, Picture, TraceSlots, chat
-from training.stages.building import build, tree_plan
+from training.stages.building import build, tiny_qwen, tree_plan
+from training.tokenizer import TOKENIZER_PATH
 
 
 @lru_cache(maxsize=1)
@@ -124,3 +129,26 @@ def test_pictures_keep_their_shape_within_the_pixels_allowed() -> None:
     assert height * width <= 448 * 448
     assert width / height == pytest.approx(16 / 9, rel=0.1)
     assert model_size((1080, 1920), TreeConfig(image_size=64)) == (64, 64)
+
+
+@pytest.mark.parametrize("weights", ["fp32", "bf16"])
+def test_a_stage_starts_from_a_local_folder_of_released_form(tmp_path, weights) -> None:
+    folder = tmp_path / "model"
+    released_model(tiny_qwen()).save_pretrained(folder, safe_serialization=True)
+    shutil.copy(TOKENIZER_PATH, folder / "tokenizer.json")
+    config = tiny_stage(
+        model="tiny-qwen", backbone=str(folder), stage="1", weights=weights, precision="bf16",
+        packing=PackConfig(length=256), steps=1,
+    )  # fmt: skip
+    before = build(config).stage.network
+    after = train(config, tmp_path / "run").stage.network
+    kind = torch.bfloat16 if weights == "bf16" else torch.float32
+    assert after.model.language_model.layers[0].mlp.up_proj.weight.dtype is kind
+    assert after.trace_gate.dtype is torch.float32
+    same = torch.equal(before.model.visual.blocks[0].attn.qkv.weight,
+                       after.model.visual.blocks[0].attn.qkv.weight)  # fmt: skip
+    assert same
+    assert not torch.equal(before.tvp.blocks[0].gamma, after.tvp.blocks[0].gamma)
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(InputError, match=r"tokenizer\.json cannot be read"):
+        build(config)
