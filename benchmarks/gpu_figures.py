@@ -1,13 +1,12 @@
-"""Each graph of a model on one back end: time per call, agreement with a reference, decode's limit.
+"""Each graph of a model on one back end: time per call, and agreement with a reference.
 
     python benchmarks/gpu_figures.py [--model DIRECTORY] [--backend tensorrt] [--json]
 
 One trace, a prompt of N + K tokens, one decoded token after it. Times are wall time of ``run`` as
 the engine calls it: features and cache stay on the device, small results come to the host (vision
 and tvp: their first output is read, else nothing would wait for them). With TensorRT every graph
-is also timed without CUDA graphs. ``decode_limit`` is the share of the copy bandwidth, measured in
-the same run, that a decoded token reaches: bytes of decode's weights (its files, as stored) and of
-the cache, read once, over its median time. Any back end works, so the harness runs on a CPU too.
+is also timed without CUDA graphs. Any back end works, so the harness runs on a CPU too. For models
+of the primitive flavour; ``gpu_goals.py`` measures those with a static cache.
 """
 
 import argparse
@@ -19,10 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.contract import EMBEDDINGS_NAME, GRAPHS, MANIFEST_NAME, TOKENIZER_NAME
+from engine.contract import PRIMITIVE, TRACK
 from engine.runtime.backend import Backend, host
 from engine.runtime.call_sizes import shape_of
-from engine.runtime.cuda_driver import CudaError, find_cuda
 from engine.runtime.loading import BACKENDS, LoadedBackend, load_backend, model_directory
 from engine.runtime.manifest import Manifest, read_manifest
 from engine.runtime.tensorrt_backend import open_tensorrt
@@ -35,9 +33,8 @@ STAYS = {
     "prefill": ("keys", "values"),
     "decode": ("keys", "values"),
     "mask": (),
+    TRACK: (),
 }
-COPY_BYTES = 2**30
-COPY_ROUNDS = 10
 
 
 def main() -> int:
@@ -65,7 +62,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.rounds < 1:
         raise ConfigError(f"--rounds is {arguments.rounds}; it must be at least 1")
     manifest = read_manifest(model_directory(arguments.model))
-    calls = {graph: example(graph, manifest) for graph in GRAPHS}
+    if manifest.flavour != PRIMITIVE:
+        raise ConfigError(
+            f"{arguments.model} is of flavour {manifest.flavour}; take benchmarks/gpu_goals.py"
+        )
+    calls = {graph: example(graph, manifest) for graph in manifest.graphs}
     loaded = load_backend(manifest, arguments.backend)
     graphs = time_graphs(loaded, calls, arguments.rounds)
     if arguments.reference != "none":
@@ -81,7 +82,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         plain.close()
         for graph, figures in found.items():
             graphs[graph]["without_cuda_graphs"] = figures
-    results = {
+    return {
         "model": manifest.model_id,
         "backend": name,
         "notes": notes,
@@ -89,14 +90,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "rounds": arguments.rounds,
         "graphs": graphs,
     }
-    return {**results, **memory_limit(manifest, graphs["decode"]["median_ms"])}
 
 
 def example(graph: str, manifest: Manifest) -> dict[str, Any]:
     """Random inputs of ``graph``: one trace, a prompt or cache of N + K tokens, one new token."""
     random = np.random.default_rng(0)
     prompt = min(manifest.sizes["N"] + manifest.sizes["K"], manifest.max_prompt_tokens)
-    sizes = {"T": 1, "L": prompt, "P": prompt, "S": 1, "P+S": prompt + 1}
+    sizes = {"T": 1, "L": prompt, "P": prompt, "S": 1, "P+S": prompt + 1, "M": 128}
     inputs: dict[str, Any] = {}
     for name, spec in manifest.graphs[graph].inputs.items():
         shape = shape_of(spec, sizes)
@@ -107,6 +107,9 @@ def example(graph: str, manifest: Manifest) -> dict[str, Any]:
             inputs[name] = np.broadcast_to(np.arange(shape[-1]) + start, shape).copy()
         elif name in ("valid", "pen_up"):
             inputs[name] = np.full(shape, float(name == "valid"), np.float32)
+        elif graph == TRACK:
+            side = min(manifest.sizes["track_h_0"], manifest.sizes["track_w_0"])
+            inputs[name] = random.random(shape, dtype=np.float32) * side
         elif name in ("points", "dt_s"):
             inputs[name] = random.random(shape, dtype=np.float32)
         else:
@@ -160,53 +163,6 @@ def compare(
     return {name: float(np.abs(found[name] - wanted[name]).max()) for name in wanted}
 
 
-def memory_limit(manifest: Manifest, decode_ms: float) -> dict[str, Any]:
-    files = json.loads((manifest.directory / MANIFEST_NAME).read_text())["files"]
-    graph_files = {path.name for path in manifest.graph_paths.values()}
-    others = graph_files | {EMBEDDINGS_NAME, TOKENIZER_NAME}
-    external = sum(
-        entry["bytes"] for name, entry in files.items()
-        if name not in others and not name.endswith(".md")
-    )  # fmt: skip
-    weights = int(files[manifest.graph_paths["decode"].name]["bytes"]) + external
-    cache = sum(
-        array.nbytes for name, array in example("decode", manifest).items() if "past" in name
-    )
-    device, bandwidth = copy_bandwidth()
-    return {
-        "copy": {"device": device, "gb_per_s": round(bandwidth / 1e9, 1)},
-        "decode_bytes": {"weights": weights, "cache": cache},
-        "decode_limit": round((weights + cache) / (decode_ms * 1e-3) / bandwidth, 4),
-    }
-
-
-def copy_bandwidth() -> tuple[str, float]:
-    """Bytes per second read and written by a large copy on the GPU, else on the host."""
-    try:
-        cuda = find_cuda()
-    except CudaError:
-        source = np.ones(COPY_BYTES // 16, np.uint8)
-        target = np.empty_like(source)
-        times_ms = repeat(lambda: np.copyto(target, source), COPY_ROUNDS)
-        return "host", 2 * source.nbytes / (float(np.median(times_ms)) * 1e-3)
-    stream = cuda.create_stream(urgent=False)
-    one, other = (cuda.allocate_async(COPY_BYTES, stream) for _ in range(2))
-
-    def copy() -> None:
-        for _ in range(COPY_ROUNDS):
-            cuda.copy_async(other, one, COPY_BYTES, stream)
-        cuda.synchronize(stream)
-
-    times_ms = repeat(copy, COPY_ROUNDS)
-    name = cuda.info().name
-    for address in (one, other):
-        cuda.free_async(address, stream)
-    cuda.synchronize(stream)
-    cuda.destroy_stream(stream)
-    cuda.close()
-    return name, 2 * COPY_BYTES * COPY_ROUNDS / (float(np.median(times_ms)) * 1e-3)
-
-
 def as_text(results: Mapping[str, Any]) -> str:
     lines = [f"{results['model']} on {results['backend']}"]
     lines += [f"  note: {note}" for note in results["notes"]]
@@ -217,11 +173,6 @@ def as_text(results: Mapping[str, Any]) -> str:
         if "difference" in row:
             line += f", differs by {max(row['difference'].values()):.2g}"
         lines.append(line)
-    copy = results["copy"]
-    lines.append(
-        f"  copy on {copy['device']} {copy['gb_per_s']} GB/s; decode reaches "
-        f"{100 * results['decode_limit']:.1f}% of that"
-    )
     return "\n".join(lines)
 
 

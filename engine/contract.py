@@ -4,18 +4,28 @@ A model directory holds ``manifest.json``, one ONNX file per graph, ``embeddings
 embedding table, looked up on the host) and ``tokenizer.json``. This module names every tensor.
 Symbols in shapes: N merged visual tokens, D language width, T traces in one call, K keypoint
 slots per trace (padded, see ``valid``), L prompt tokens, S steps in one decode call (1 for text,
-6 for the codebook), P tokens in the cache, C* channels, h*/w* feature sizes.
+7 for ``[SEG]`` and the codebook), P tokens in the cache, C the capacity of a static cache, M points
+to track, C_* channels, h*/w* feature sizes.
+
+The flavour says how the language graphs keep their cache. ``primitive`` (opset 20, for every
+parser): an explicit cache that each call returns grown. ``static-cache`` (opset 24): two buffers
+per layer of capacity C, written in place at ``write_index``, and an explicit boolean mask. There,
+``decode`` reads prompts too and there is no ``prefill``: compiled apart, each would hold
+all weights.
 
 ``manifest.json`` (what a reader asks for; more keys are allowed and ignored)::
 
     version      MANIFEST_VERSION
     model_id     name shown in captions
+    flavour      of FLAVOURS; absent means "primitive"
     precision    "fp32", "int8", ... as exported
+    embeddings_dtype   "float32" (where absent), "float16" or "bfloat16" (kept as uint16)
+    cache_dtype        type of a static cache, "float32" where absent
     sizes        every symbol of GRAPHS that is not in PER_CALL -> integer; K is the number of
                  keypoint slots that callers pad to
     limits       {"max_traces", "max_prompt_tokens", "max_new_tokens"} -> integer
-    graphs       name of GRAPHS -> {"file", "inputs", "outputs"}, the last two as written by
-                 ``describe_tensors``
+    graphs       name of ``graph_specs`` -> {"file", "inputs", "outputs"}, the last two as written
+                 by ``describe_tensors``; "track" may be absent
     files        every other file of the directory -> {"bytes", "sha256"}, external data included
     preprocessing, tokenizer, prompt, provenance   sections owned by those who write them
 """
@@ -28,8 +38,14 @@ MANIFEST_VERSION = 1
 CODEBOOK_TOKENS = 6
 EMBEDDINGS_NAME = "embeddings.npy"
 TOKENIZER_NAME = "tokenizer.json"
-PER_CALL = ("T", "L", "S", "P", "P+S")
+TRACE_GATE_NAME = "trace_gate.npy"
+PARITY_NAME = "parity.json"
+PER_CALL = ("T", "L", "S", "P", "P+S", "M")
 """Symbols that each call chooses; all others are fixed by the manifest's ``sizes``."""
+
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "uint8": 1,
+              "bool": 1}  # fmt: skip
+"""Types of tensors, in bytes per number. NumPy lacks bfloat16: such tensors stay on the device."""
 
 
 class TensorSpec(NamedTuple):
@@ -114,10 +130,81 @@ GRAPHS: dict[str, GraphSpec] = {
 }
 
 
-def size_symbols() -> tuple[str, ...]:
+PRIMITIVE, STATIC_CACHE = "primitive", "static-cache"
+FLAVOURS = (PRIMITIVE, STATIC_CACHE)
+TRACK = "track"
+TRACK_LEVELS = 4
+NEW = "new_"
+"""Before the name of a static cache's tensor: the output that is written over it."""
+
+
+def _track_spec() -> GraphSpec:
+    """Two grey pyramids, full size first, each level half of the one before (``cv2.pyrDown``);
+    ``error`` is the mean difference of the windows in grey levels, 1e4 where a point was lost."""
+    levels = {
+        f"{when}_{level}": TensorSpec("uint8", (f"track_h_{level}", f"track_w_{level}"))
+        for when in ("before", "after")
+        for level in range(TRACK_LEVELS)
+    }
+    return GraphSpec(
+        inputs={**levels, "points": TensorSpec("float32", ("M", 2))},
+        outputs={"moved": TensorSpec("float32", ("M", 2)), "error": TensorSpec("float32", ("M",))},
+    )
+
+
+def cache_names(layers: int) -> tuple[str, ...]:
+    """The static cache of ``layers`` layers, tensor by tensor; outputs are ``NEW`` + name."""
+    return tuple(f"{kind}_{layer}" for layer in range(layers) for kind in ("keys", "values"))
+
+
+def _static_spec(layers: int, cache_dtype: str) -> GraphSpec:
+    """S new tokens behind the ``write_index`` cached ones; ``logits`` of the last one.
+
+    ``mask[i, j]``: new token i may look at place j; its own place is ``write_index + i``."""
+    cache = TensorSpec(cache_dtype, (1, "kv_heads", "C", "head_dim"))
+    names = cache_names(layers)
+    return GraphSpec(
+        inputs={
+            "embeddings": TensorSpec("float32", (1, "S", "D")),
+            "position_ids": TensorSpec("int64", (3, 1, "S")),
+            "mask": TensorSpec("bool", ("S", "C")),
+            "write_index": TensorSpec("int64", (1,)),
+            **dict.fromkeys(names, cache),
+        },
+        outputs={
+            "logits": TensorSpec("float32", (1, 1, "vocab")),
+            "hidden": TensorSpec("float32", (1, "S", "D")),
+            **{f"{NEW}{name}": cache for name in names},
+        },
+    )
+
+
+def graph_specs(
+    flavour: str = PRIMITIVE, layers: int = 1, cache_dtype: str = "float32", track: bool = False
+) -> dict[str, GraphSpec]:
+    """Every graph of a model directory; ``layers`` and ``cache_dtype`` matter to a static cache."""
+    specs = dict(GRAPHS)
+    if flavour == STATIC_CACHE:
+        del specs["prefill"]
+        specs["decode"] = _static_spec(layers, cache_dtype)
+    if track:
+        specs[TRACK] = _track_spec()
+    return specs
+
+
+def track_sizes(height: int, width: int) -> dict[str, int]:
+    """Sizes of the pyramid over a picture of ``height`` x ``width``, halves rounded up."""
+    found: dict[str, int] = {}
+    for level in range(TRACK_LEVELS):
+        found[f"track_h_{level}"], found[f"track_w_{level}"] = height, width
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return found
+
+
+def size_symbols(specs: Mapping[str, GraphSpec] = GRAPHS) -> tuple[str, ...]:
     """The symbols that ``sizes`` of a manifest must give, sorted."""
-    specs = (spec for graph in GRAPHS.values() for side in graph for spec in side.values())
-    found = {size for spec in specs for size in spec.shape if isinstance(size, str)}
+    tensors = (spec for graph in specs.values() for side in graph for spec in side.values())
+    found = {size for spec in tensors for size in spec.shape if isinstance(size, str)}
     return tuple(sorted(found - set(PER_CALL)))
 
 

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.runtime.backend import Array, Backend, Tensor, host
+from engine.contract import TensorSpec
+from engine.runtime.backend import NOTHING, Array, Backend, Resident, Tensor, host
 from engine.runtime.loading import load_backend
 from engine.runtime.manifest import Manifest
 from engine.runtime.model_engine import ModelEngine
@@ -36,11 +37,18 @@ class Recorder:
         return self._backend.name
 
     def run(
-        self, graph: str, inputs: Mapping[str, Tensor], resident: Collection[str] = ()
+        self,
+        graph: str,
+        inputs: Mapping[str, Tensor],
+        resident: Collection[str] = (),
+        in_place: Mapping[str, str] = NOTHING,
     ) -> dict[str, Any]:
         kept = {name: np.array(host(tensor)) for name, tensor in inputs.items()}
         self.given.setdefault(graph, []).append(kept)
-        return self._backend.run(graph, inputs, resident)
+        return self._backend.run(graph, inputs, resident, in_place)
+
+    def zeros(self, specs: Mapping[str, TensorSpec]) -> dict[str, Resident]:
+        return self._backend.zeros(specs)
 
     def close(self) -> None:
         self._backend.close()

@@ -1,19 +1,30 @@
-"""The five graphs of the contract as modules: inputs and outputs exactly as ``engine.contract``."""
+"""The nano network's graphs as modules: inputs and outputs exactly as ``engine.contract``."""
 
+import copy
+
+import torch
 from torch import Tensor, nn
 
+from engine.contract import PRIMITIVE, TRACK
+from engine.export.language_graphs import language_graph
+from engine.export.track_graph import TrackGraph
+from engine.export.weight_types import set_weight_type
 from training.model.trace_embedding import TraceBatch
 from training.model.tracevlm import TraceVLM
-from training.model.vision import VisionFeatures
+from training.model.vision import VisionFeatures, normalise
 
 
 class VisionGraph(nn.Module):
+    """Floats from the start: TensorRT moves no uint8 about, it only casts it."""
+
     def __init__(self, model: TraceVLM) -> None:
         super().__init__()
-        self.model = model
+        self.visual = model.visual
+        self.dtype = next(model.visual.parameters()).dtype
 
     def forward(self, image: Tensor) -> VisionFeatures:
-        return self.model.encode(image)
+        features = self.visual(normalise(image.float()).to(self.dtype))
+        return VisionFeatures(*(feature.float() for feature in features))
 
 
 class TVPGraph(nn.Module):
@@ -29,35 +40,6 @@ class TVPGraph(nn.Module):
         trace = TraceBatch(points, dt_s, pen_up, valid)
         enhanced, refined = self.tvp(tokens.expand(points.shape[0], -1, -1), trace)
         return enhanced, refined
-
-
-class PrefillGraph(nn.Module):
-    """The whole prompt; logits and hidden of its last token, and the cache."""
-
-    def __init__(self, model: TraceVLM) -> None:
-        super().__init__()
-        self.model = model.model
-
-    def forward(
-        self, embeddings: Tensor, position_ids: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        state = self.model(embeddings, position_ids)
-        last = state.hidden[:, -1:]
-        return self.model.logits(last), last, state.keys, state.values
-
-
-class DecodeGraph(nn.Module):
-    """S more tokens after the cache."""
-
-    def __init__(self, model: TraceVLM) -> None:
-        super().__init__()
-        self.model = model.model
-
-    def forward(
-        self, embeddings: Tensor, position_ids: Tensor, past_keys: Tensor, past_values: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        state = self.model(embeddings, position_ids, (past_keys, past_values))
-        return self.model.logits(state.hidden), state.hidden, state.keys, state.values
 
 
 class MaskGraph(nn.Module):
@@ -80,10 +62,22 @@ class MaskGraph(nn.Module):
         return logits
 
 
-GRAPH_MODULES: dict[str, type[nn.Module]] = {
-    "vision": VisionGraph,
-    "tvp": TVPGraph,
-    "prefill": PrefillGraph,
-    "decode": DecodeGraph,
-    "mask": MaskGraph,
-}
+_OWN: dict[str, type[nn.Module]] = {"vision": VisionGraph, "tvp": TVPGraph, "mask": MaskGraph}
+
+
+def nano_graph(name: str, model: TraceVLM, flavour: str = PRIMITIVE) -> nn.Module:
+    """The module of graph ``name``, in the types of ``model``'s weights."""
+    if name == TRACK:
+        return TrackGraph().eval()
+    if name in _OWN:
+        return _OWN[name](model).eval()
+    return language_graph(name, flavour, model.model).eval()
+
+
+def in_precision(model: TraceVLM, dtype: torch.dtype) -> TraceVLM:
+    """A copy whose encoder and language model compute in ``dtype``; TVP and pixel decoder stay
+    fp32, their Fourier codes need the digits."""
+    twin = copy.deepcopy(model)
+    set_weight_type(twin.visual, dtype)
+    set_weight_type(twin.model, dtype)
+    return twin

@@ -1,29 +1,25 @@
-"""One module -> one ONNX file whose big weights are stored as fp16 and computed as fp32.
+"""One module -> one ONNX file, in opset 20 (every operator decomposed) or 24 (static cache).
 
-The weights are rounded to fp16 before PyTorch is traced, so storage loses nothing against the
-module; ONNX Runtime folds the casts when it loads. Opset 20: every operator is decomposed, which
-old parsers and every back end read.
+Small models hold their weights, the big ones stored as fp16 and computed as fp32: they are rounded
+to fp16 before PyTorch is traced, so storage loses nothing against the module, and ONNX Runtime
+folds the casts when it loads. Big models leave them outside: ``external_weights``.
 """
 
 import logging
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from engine.contract import PER_CALL, GraphSpec
+from engine.contract import PER_CALL, PRIMITIVE, GraphSpec
 from engine.export.stored_weights import store_as_fp16
 
-OPSET = 20
-
-
-class ExampleInputs(NamedTuple):
-    """Inputs to trace with; symbols of ``PER_CALL`` become dynamic axes."""
-
-    tensors: dict[str, Tensor]
+OPSETS = {PRIMITIVE: 20, "static-cache": 24}
 
 
 def round_weights(model: nn.Module) -> None:
@@ -39,44 +35,82 @@ def round_weights(model: nn.Module) -> None:
             parameter.copy_(rounded.to(parameter.dtype))
 
 
-def write_onnx(
-    module: nn.Module, spec: GraphSpec, example: ExampleInputs, path: Path, store_fp16: bool
-) -> None:
-    """Trace ``module`` with ``example`` and write ``path`` with the names of ``spec``."""
-    arguments = tuple(example.tensors[name] for name in spec.inputs)
+def trace(
+    module: nn.Module,
+    spec: GraphSpec,
+    example: Mapping[str, Tensor],
+    opset: int = OPSETS[PRIMITIVE],
+    optimize: bool = True,
+) -> Any:
+    """The ONNXProgram of ``module`` with the names of ``spec``; PER_CALL symbols are dynamic.
+
+    A module whose parameters are fake gives a program without weights; ``optimize`` must be off.
+    """
+    arguments = tuple(example[name] for name in spec.inputs)
     axes = [
         {axis: torch.export.Dim.DYNAMIC for axis, symbol in enumerate(tensor.shape)
          if symbol in PER_CALL}
         for tensor in spec.inputs.values()
     ]  # fmt: skip
-    quiet = logging.getLogger("torch.onnx")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
+    with silence():
+        program = torch.onnx.export(
+            module.eval(),
+            arguments,
+            dynamo=True,
+            dynamic_shapes=_as_called(module, axes),
+            opset_version=opset,
+            input_names=list(spec.inputs),
+            output_names=list(spec.outputs),
+            verbose=False,
+            optimize=optimize,
+        )
+    if program is None:
+        raise RuntimeError(f"torch.onnx.export gave no program for {type(module).__name__}")
+    return program
+
+
+def _as_called(module: nn.Module, axes: list[Any]) -> tuple[Any, ...]:
+    """The axes as ``forward`` takes its tensors: those of a ``*name`` parameter as one tuple."""
+    code = type(module).forward.__code__
+    named = code.co_argcount - 1
+    has_rest = bool(code.co_flags & 0x04)
+    return (*axes[:named], tuple(axes[named:])) if has_rest else tuple(axes)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """The exporter warns of what is meant."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                module.eval(),
-                arguments,
-                dynamo=True,
-                dynamic_shapes=tuple(axes),
-                opset_version=OPSET,
-                input_names=list(spec.inputs),
-                output_names=list(spec.outputs),
-                verbose=False,
-            )
+            yield
     finally:
-        quiet.setLevel(level)
-    if program is None:
-        raise RuntimeError(f"torch.onnx.export gave no program for {path.name}")
-    graph = program.model_proto
-    _forget_origin(graph)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def write_onnx(
+    module: nn.Module,
+    spec: GraphSpec,
+    example: Mapping[str, Tensor],
+    path: Path,
+    *,
+    store_fp16: bool,
+    flavour: str = PRIMITIVE,
+) -> None:
+    """Trace ``module`` with ``example`` and write ``path``, weights inside."""
+    graph = trace(module, spec, example, OPSETS[flavour]).model_proto
+    forget_origin(graph)
     if store_fp16:
         store_as_fp16(graph)
     onnx.save(graph, str(path))
 
 
-def _forget_origin(model: Any) -> None:
+def forget_origin(model: Any) -> None:
     """Drop stack traces and source paths that the exporter records: they name this machine."""
     for node in model.graph.node:
         del node.metadata_props[:]

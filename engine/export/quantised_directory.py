@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import onnxruntime
 
 from calibration.quantisation_set import QuantisationSet
-from engine.contract import MANIFEST_NAME
+from engine.contract import MANIFEST_NAME, PRIMITIVE
 from engine.export.calibration_runs import record_runs
 from engine.export.precisions import RECIPES, graphs_of
 from engine.export.quantised_graph import quantise_graph
@@ -78,6 +78,10 @@ def _require_fit(manifest: Manifest, calibration: QuantisationSet) -> None:
         raise EngineMismatch(
             f"{manifest.directory} is {manifest.precision}; quantise the fp32 directory that "
             "`tracevlm export` wrote"
+        )
+    if manifest.flavour != PRIMITIVE:
+        raise EngineMismatch(
+            f"{manifest.directory} is of flavour {manifest.flavour}; quantise the {PRIMITIVE} one"
         )
     wanted = (manifest.sizes["H"], manifest.sizes["W"])
     given = tuple(calibration.frames.shape[1:3])

@@ -1,4 +1,4 @@
-"""The contract's five graphs for a Qwen backbone, at one picture size.
+"""The contract's graphs for a Qwen backbone, at one picture size.
 
 Inputs and outputs are those of ``engine.contract``. One thing the host does differently: the
 prompt's keypoint rows are not the trace features themselves but the row of ``<|traj_pad|>`` plus
@@ -10,12 +10,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from engine.contract import GRAPHS
+from engine.contract import GRAPHS, PRIMITIVE, TRACK
+from engine.export.language_graphs import language_graph
+from engine.export.track_graph import TrackGraph
 from tracevlm_ros.core.errors import EngineMismatch
 from training.model.config import QwenConfig
 from training.model.qwen.layout import Grid, all_places, frame_layout, window_layout
 from training.model.qwen.network import TraceQwen
-from training.model.qwen.patches import cut_patches
+from training.model.qwen.patches import cut_still
 from training.model.trace_embedding import TraceBatch
 from training.model.tvp import grid_centres
 from training.model.vision import VisionFeatures, normalise
@@ -74,7 +76,9 @@ class QwenVisionGraph(nn.Module):
 
     def forward(self, image: Tensor) -> VisionFeatures:
         """(1, H, W, 3) uint8 -> the contract's ``vision`` outputs."""
-        encoded = self.model.encode([cut_patches(normalise(image), self.model.config.vision)])[0]
+        encoded = self.model.encode(
+            [cut_still(normalise(image.float()), self.model.config.vision)]
+        )[0]
         return VisionFeatures(encoded.tokens.float(), *encoded.maps)
 
 
@@ -94,35 +98,6 @@ class QwenTVPGraph(nn.Module):
         enhanced, refined = self.tvp(visual, trace, grid_centres(self.rows, self.columns))
         drawn = (valid > 0).any(1)[:, None, None]
         return torch.where(drawn, enhanced, visual), refined
-
-
-class QwenPrefillGraph(nn.Module):
-    """The whole prompt; logits and hidden of its last token, and the cache."""
-
-    def __init__(self, model: TraceQwen, _: Grid) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, embeddings: Tensor, position_ids: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        state = self.model.think(embeddings, position_ids)
-        last = state.hidden[:, -1:]
-        return self.model.logits(last), last, state.keys, state.values
-
-
-class QwenDecodeGraph(nn.Module):
-    """S more tokens after the cache."""
-
-    def __init__(self, model: TraceQwen, _: Grid) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, embeddings: Tensor, position_ids: Tensor, past_keys: Tensor, past_values: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        state = self.model.think(embeddings, position_ids, (past_keys, past_values))
-        return self.model.logits(state.hidden), state.hidden, state.keys, state.values
 
 
 class QwenMaskGraph(nn.Module):
@@ -146,24 +121,42 @@ class QwenMaskGraph(nn.Module):
         return logits
 
 
-QWEN_GRAPH_MODULES: dict[str, Callable[[TraceQwen, Grid], nn.Module]] = {
+_OWN: dict[str, Callable[[TraceQwen, Grid], nn.Module]] = {
     "vision": QwenVisionGraph,
     "tvp": QwenTVPGraph,
-    "prefill": QwenPrefillGraph,
-    "decode": QwenDecodeGraph,
     "mask": QwenMaskGraph,
 }
 
 
-def qwen_graph(name: str, model: TraceQwen, grid: Grid) -> nn.Module:
+def qwen_graph(name: str, model: TraceQwen, grid: Grid, flavour: str = PRIMITIVE) -> nn.Module:
     """The module of graph ``name``; EngineMismatch where the model cannot be exported.
 
     Exported attention is of primitive operations: load the model with ``fused_attention`` off.
     """
-    if name not in GRAPHS:
-        raise EngineMismatch(f"graph '{name}' is not of {', '.join(GRAPHS)}; give one of them")
+    if name not in (*GRAPHS, TRACK):
+        known = ", ".join((*GRAPHS, TRACK))
+        raise EngineMismatch(f"graph '{name}' is not of {known}; give one of them")
     if model.config.language.fused_attention:
         raise EngineMismatch(
             "the model has fused_attention on; load it with a config that has it off to export"
         )
-    return QWEN_GRAPH_MODULES[name](model, grid).eval()
+    if name == TRACK:
+        return TrackGraph().eval()
+    if name in _OWN:
+        return _OWN[name](model, grid).eval()
+    return language_graph(name, flavour, model.model.language_model, model.lm_head).eval()
+
+
+_PREFIXES = {
+    "vision": {"model.": ""},
+    "prefill": {"language.": "model.language_model.", "head.": "lm_head."},
+    "decode": {"language.": "model.language_model.", "head.": "lm_head."},
+}
+
+
+def network_name(graph: str, name: str) -> str:
+    """The name in ``TraceQwen`` of what graph ``graph`` calls ``name``."""
+    for own, full in _PREFIXES.get(graph, {}).items():
+        if name.startswith(own):
+            return full + name.removeprefix(own)
+    return name

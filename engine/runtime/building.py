@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.contract import EMBEDDINGS_NAME, GRAPHS, MANIFEST_NAME, TOKENIZER_NAME
+from engine.contract import EMBEDDINGS_NAME, MANIFEST_NAME, TOKENIZER_NAME
 from engine.runtime.cuda_driver import CudaError, DeviceInfo, find_cuda
 from engine.runtime.manifest import Manifest, sha256_of
 from engine.runtime.plan_builder import BuildRequest, BuildSettings, Built, build_plan
@@ -79,12 +79,12 @@ class PlanBuilder:
 
     def missing(self) -> dict[str, str]:
         """Graph -> why its plan cannot be loaded; empty when all are ready. Builds nothing."""
-        found = {graph: self._cache.read(self.identity(graph)) for graph in GRAPHS}
+        found = {graph: self._cache.read(self.identity(graph)) for graph in self._manifest.graphs}
         return {graph: item.problem for graph, item in found.items() if item.content is None}
 
     def ready_plans(self) -> Iterator[Plan]:
         """One plan per graph, all from the cache; raises BackendError when one is not there."""
-        for graph in GRAPHS:
+        for graph in self._manifest.graphs:
             identity = self.identity(graph)
             found = self._cache.read(identity)
             if found.content is None:
@@ -106,10 +106,11 @@ class PlanBuilder:
 
         Raises BackendError or EngineMismatch for a graph that cannot be built, BuildCancelled.
         """
-        for number, graph in enumerate(GRAPHS, start=1):
+        graphs = self._manifest.graphs
+        for number, graph in enumerate(graphs, start=1):
 
             def report(phase: str, fraction: float, graph: str = graph, at: int = number) -> None:
-                on_progress(BuildProgress(graph, at, len(GRAPHS), phase, fraction))
+                on_progress(BuildProgress(graph, at, len(graphs), phase, fraction))
 
             yield self._plan(graph, report, cancelled, rebuild)
 
@@ -193,7 +194,8 @@ def graph_hashes(manifest: Manifest) -> dict[str, str]:
     external = [
         str(entry["sha256"])
         for name, entry in sorted(files.items())
-        if name not in known | {EMBEDDINGS_NAME, TOKENIZER_NAME} and not name.endswith(".md")
+        if name not in known | {EMBEDDINGS_NAME, TOKENIZER_NAME}
+        and not name.endswith((".md", ".json"))
     ]
     return {
         graph: "+".join([sha256_of(path), *external])

@@ -1,10 +1,9 @@
 """The sizes of one call: symbols of the contract bound by the shapes of the inputs."""
 
+import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from engine.contract import GraphSpec, TensorSpec
+from engine.contract import ITEM_BYTES, GraphSpec, TensorSpec
 from engine.runtime.plan_profiles import Profile
 from tracevlm_ros.core.errors import BackendError
 
@@ -39,7 +38,7 @@ def shape_of(spec: TensorSpec, sizes: Sizes) -> tuple[int, ...]:
 
 
 def byte_size(spec: TensorSpec, sizes: Sizes) -> int:
-    return int(np.prod(shape_of(spec, sizes))) * np.dtype(spec.dtype).itemsize
+    return math.prod(shape_of(spec, sizes)) * ITEM_BYTES[spec.dtype]
 
 
 def largest_sizes(profiles: Sequence[Profile], cache_tokens: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ Every call checks its result; ``CudaError`` names the call.
 
 import ctypes
 import os
-from ctypes import POINTER, c_char_p, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_ulonglong, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +47,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cuMemHostAlloc": (POINTER(c_void_p), c_size_t, c_uint),
     "cuMemFreeHost": (c_void_p,),
     "cuMemcpyAsync": (c_ulonglong, c_ulonglong, c_size_t, c_void_p),
+    "cuMemsetD8Async": (c_ulonglong, c_ubyte, c_size_t, c_void_p),
     "cuGetErrorName": (c_int, POINTER(c_char_p)),
 }
 
@@ -151,6 +152,10 @@ class Cuda:
     def copy_async(self, target: int, source: int, size: int, stream: int) -> None:
         """Copy between any two addresses, host ones pinned."""
         self._call("cuMemcpyAsync", target, source, size, stream)
+
+    def clear_async(self, address: int, size: int, stream: int) -> None:
+        """Fill device memory with zeros."""
+        self._call("cuMemsetD8Async", address, 0, size, stream)
 
     def begin_capture(self, stream: int) -> None:
         """From here on ``stream`` records instead of running; other threads are not hindered."""

@@ -7,6 +7,7 @@ reference goes, in the order of its stream, so that work already queued still re
 """
 
 import ctypes
+import math
 import threading
 import weakref
 from collections import deque
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.contract import ITEM_BYTES
 from engine.runtime.backend import Array
 from engine.runtime.cuda_driver import Cuda
 
@@ -84,7 +86,7 @@ class Arena:
 
 
 class DeviceTensor:
-    """A ``Resident`` of the TensorRT back end: immutable, contiguous, freed by reference count.
+    """A ``Resident`` of the TensorRT back end: contiguous, freed by reference count.
 
     ``stream`` is where it was written; work on that stream may read it without waiting.
     """
@@ -93,8 +95,8 @@ class DeviceTensor:
         self, arena: Arena, stream: DeviceStream, shape: tuple[int, ...], dtype: str
     ) -> None:
         self._shape = shape
-        self.dtype = np.dtype(dtype)
-        self.size = int(np.prod(shape)) * self.dtype.itemsize
+        self.dtype = dtype
+        self.size = math.prod(shape) * ITEM_BYTES[dtype]
         self.stream = stream
         self.address = arena.allocate(self.size, stream)
         self._arena = arena
@@ -104,14 +106,15 @@ class DeviceTensor:
         return list(self._shape)
 
     def numpy(self) -> Array:
-        """A copy in host memory; waits for the work queued on its stream."""
+        """A copy in host memory; waits for the work queued on its stream. bfloat16 as uint16."""
         cuda = self._arena.cuda
+        dtype = "uint16" if self.dtype == "bfloat16" else self.dtype
         with self.stream.lock:
             cuda.enter()
             pinned = self.stream.pinned(self.size)
             cuda.copy_async(pinned.address, self.address, self.size, self.stream.handle)
             cuda.synchronize(self.stream.handle)
-            return pinned.read(self._shape, self.dtype)
+            return pinned.read(self._shape, dtype)
 
 
 class PinnedBuffer:

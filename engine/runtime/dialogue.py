@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from engine.runtime.language import Cache, FollowUp, Language, Question, Turn
+from engine.runtime.language import FollowUp, Language, Turn, begin_turn
 from engine.runtime.memory_pressure import MemoryPressure
+from engine.runtime.passes import Cache
+from engine.runtime.prompting import Question
 from tracevlm_ros.core.types import Description
 
 
@@ -50,7 +52,7 @@ class Dialogue:
         with self._memory.describing() as look:
             turn, self._turn = self._turn, None
             if isinstance(asked, Question):
-                turn = asked.after(self._prefix(asked))
+                turn = begin_turn(asked, self._prefix(asked))
             if turn is None or cancelled():
                 return
             for part in self._language.answer(turn, asked, cancelled):

@@ -1,8 +1,9 @@
 """From a model's name to a running engine."""
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.contract import MANIFEST_NAME
 from engine.runtime.backend import Backend
@@ -46,9 +47,20 @@ def load_engine(
 
     from engine.runtime.model_engine import ModelEngine
 
-    engine = ModelEngine(manifest, loaded.backend, loaded.notes)
+    engine = ModelEngine(manifest, loaded.backend, loaded.notes + weight_notes(manifest))
     engine.warm_up()
     return engine
+
+
+def weight_notes(manifest: Manifest) -> tuple[str, ...]:
+    """What the manifest says of weights that answer less well than trained ones."""
+    said: Mapping[str, Any] = manifest.sections.get("provenance", {})
+    notes = []
+    if str(said.get("backbone", "")).startswith("random"):
+        notes.append("the weights are random: for measuring speed, answers mean nothing")
+    if said.get("grafted_parts") == "as initialised":
+        notes.append("trace parts and mask decoder are untrained: traces change nothing yet")
+    return tuple(notes)
 
 
 def model_directory(model: str | Path) -> Path:

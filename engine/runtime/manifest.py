@@ -13,13 +13,17 @@ from typing import Any, NoReturn
 
 from engine.contract import (
     EMBEDDINGS_NAME,
-    GRAPHS,
+    FLAVOURS,
+    ITEM_BYTES,
     MANIFEST_NAME,
     MANIFEST_VERSION,
+    PRIMITIVE,
     TOKENIZER_NAME,
+    TRACK,
     GraphSpec,
     TensorSpec,
     describe_tensors,
+    graph_specs,
     resolve,
     size_symbols,
 )
@@ -40,7 +44,9 @@ class Manifest:
 
     directory: Path
     model_id: str
+    flavour: str
     precision: str
+    embeddings_dtype: str
     sizes: Mapping[str, int]
     max_traces: int
     max_prompt_tokens: int
@@ -73,20 +79,25 @@ def read_manifest(directory: Path) -> Manifest:
             f"{MANIFEST_VERSION}",
             f"{_REEXPORT} of the same release",
         )
-    sizes = _integers(document, "sizes", size_symbols())
-    limits = _integers(document, "limits", ("max_traces", "max_prompt_tokens", "max_new_tokens"))
+    flavour = _flavour(document)
     graph_section = _section(document, "graphs")
-    paths = {name: _graph_path(directory, graph_section, name) for name in GRAPHS}
-    for name, spec in GRAPHS.items():
+    specs = _specs(document, flavour, graph_section)
+    symbols = tuple(sorted({*size_symbols(specs), "layers"}))
+    sizes = _integers(document, "sizes", symbols)
+    limits = _integers(document, "limits", ("max_traces", "max_prompt_tokens", "max_new_tokens"))
+    paths = {name: _graph_path(directory, graph_section, name) for name in specs}
+    for name, spec in specs.items():
         _check_tensors(name, spec, sizes, graph_section[name])
     _check_files(directory, _section(document, "files"), [path.name for path in paths.values()])
     return Manifest(
         directory=directory,
         model_id=str(_value(document, "model_id")),
+        flavour=flavour,
         precision=str(_value(document, "precision")),
+        embeddings_dtype=_dtype(document, "embeddings_dtype", ("float32", "float16", "bfloat16")),
         sizes=sizes,
         **limits,
-        graphs={name: resolve_graph(spec, sizes) for name, spec in GRAPHS.items()},
+        graphs={name: resolve_graph(spec, sizes) for name, spec in specs.items()},
         graph_paths=paths,
         grid_hw=_grid(document, sizes["N"]),
         sections={
@@ -139,6 +150,35 @@ def _section(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if not isinstance(section, Mapping):
         _fail(f"'{key}' of {MANIFEST_NAME} is {section!r}, not an object", _REEXPORT)
     return section
+
+
+def _flavour(document: Mapping[str, Any]) -> str:
+    flavour = document.get("flavour", PRIMITIVE)
+    if flavour not in FLAVOURS:
+        _fail(
+            f"'flavour' of {MANIFEST_NAME} is {flavour!r}, this program knows "
+            f"{', '.join(FLAVOURS)}",
+            f"update tracevlm_ros, or {_REEXPORT}",
+        )
+    return str(flavour)
+
+
+def _dtype(document: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
+    dtype = document.get(key, "float32")
+    if dtype not in known:
+        _fail(
+            f"'{key}' of {MANIFEST_NAME} is {dtype!r}, this program knows {', '.join(known)}",
+            _REEXPORT,
+        )
+    return str(dtype)
+
+
+def _specs(
+    document: Mapping[str, Any], flavour: str, graphs: Mapping[str, Any]
+) -> dict[str, GraphSpec]:
+    layers = 1 if flavour == PRIMITIVE else _integers(document, "sizes", ("layers",))["layers"]
+    cache_dtype = _dtype(document, "cache_dtype", tuple(ITEM_BYTES))
+    return graph_specs(flavour, layers, cache_dtype, track=TRACK in graphs)
 
 
 def _integers(document: Mapping[str, Any], key: str, names: tuple[str, ...]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from engine.runtime.language import Cache
+from engine.runtime.passes import Cache
 from tracevlm_ros.core.errors import BackendError
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.contract import CODEBOOK_TOKENS
 from engine.runtime.backend import Backend, Tensor, host
 from engine.runtime.dialogue import Dialogue
-from engine.runtime.language import Cache, Language, Question
+from engine.runtime.language import Language
 from engine.runtime.limits import (
     require_image,
     require_index,
@@ -25,7 +25,8 @@ from engine.runtime.limits import (
 )
 from engine.runtime.manifest import Manifest
 from engine.runtime.memory_pressure import MemoryPressure, Prefixes
-from engine.runtime.text import Words
+from engine.runtime.passes import Cache
+from engine.runtime.prompting import Question
 from tracevlm_ros.core.engine import EngineInfo, TracePrompt
 from tracevlm_ros.core.errors import EngineMismatch
 from tracevlm_ros.core.preprocess import fit_image
@@ -79,8 +80,7 @@ class ModelEngine:
         )
         self._width = sizes["D"]
         self._backend = backend
-        words = Words(manifest.tokenizer_path, sizes["vocab"])
-        self._language = Language(backend, manifest, words, load_table(manifest))
+        self._language = Language(backend, manifest)
         self._memory = MemoryPressure()
         self._closed = False
 
@@ -240,22 +240,6 @@ def pad_prompts(prompts: Sequence[TracePrompt], slots: int) -> dict[str, NDArray
         padded["pen_up"][row, :length] = prompt.pen_up
         padded["valid"][row, :length] = 1.0
     return padded
-
-
-def load_table(manifest: Manifest) -> NDArray[np.float32]:
-    """The embedding table (vocab, D), mapped from disk. Raises EngineMismatch when it is not."""
-    path = manifest.embeddings_path
-    expected = (manifest.sizes["vocab"], manifest.sizes["D"])
-    try:
-        table = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise EngineMismatch(f"{path} is no numpy array ({error}); re-export") from error
-    if table.dtype != np.float32 or table.shape != expected:
-        raise EngineMismatch(
-            f"{path} is {table.dtype} {table.shape}, the manifest asks float32 {expected}; "
-            "re-export"
-        )
-    return np.asarray(table)
 
 
 def _require_grounded(grounded: Any) -> Grounded:

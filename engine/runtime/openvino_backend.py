@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import openvino
 
-from engine.contract import GraphSpec
-from engine.runtime.backend import Array, Tensor, host
+from engine.contract import PRIMITIVE, TRACK, GraphSpec, TensorSpec
+from engine.runtime.backend import NOTHING, Array, Resident, Tensor, host
 from engine.runtime.manifest import Manifest
 from tracevlm_ros.core.errors import BackendError, EngineMismatch
 
-THREADS = {"vision": 2, "tvp": 1, "prefill": 1, "decode": 1, "mask": 2}
+THREADS = {"vision": 2, "tvp": 1, "prefill": 1, "decode": 1, "mask": 2, TRACK: 2}
 """As for ONNX Runtime: the slow path takes one thread only."""
 BF16_GRAPHS = ("vision", "prefill", "mask")
 
@@ -43,6 +43,11 @@ class OpenVinoBackend:
     """
 
     def __init__(self, manifest: Manifest) -> None:
+        if manifest.flavour != PRIMITIVE:
+            raise EngineMismatch(
+                f"{manifest.directory} is of flavour {manifest.flavour}, openvino-cpu runs "
+                f"{PRIMITIVE}; export with --flavour {PRIMITIVE}"
+            )
         core = openvino.Core()
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._graphs = manifest.graphs
@@ -57,9 +62,15 @@ class OpenVinoBackend:
         return "openvino-cpu"
 
     def run(
-        self, graph: str, inputs: Mapping[str, Tensor], resident: Collection[str] = ()
+        self,
+        graph: str,
+        inputs: Mapping[str, Tensor],
+        resident: Collection[str] = (),
+        in_place: Mapping[str, str] = NOTHING,
     ) -> dict[str, Any]:
-        """See ``Backend.run``."""
+        """See ``Backend.run``; nothing can be written in place."""
+        if in_place:
+            raise EngineMismatch(f"{self.name} writes nothing in place; export as primitive")
         spec = self._graphs[graph]
         given = {name: np.ascontiguousarray(host(inputs[name])) for name in spec.inputs}
         request = self._requests[graph]
@@ -77,6 +88,13 @@ class OpenVinoBackend:
             name: HostResident(array) if name in resident else array
             for name, array in found.items()
         }
+
+    def zeros(self, specs: Mapping[str, TensorSpec]) -> dict[str, Resident]:
+        """Refused with EngineMismatch: static caches are not for this back end."""
+        raise EngineMismatch(
+            f"{self.name} writes nothing in place ({len(specs)} tensors asked); export with "
+            "--flavour primitive"
+        )
 
     def close(self) -> None:
         self._requests.clear()

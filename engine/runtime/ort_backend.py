@@ -7,19 +7,25 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from engine.contract import GraphSpec, TensorSpec
-from engine.runtime.backend import Array, Tensor
+from engine.contract import TRACK, GraphSpec, TensorSpec
+from engine.runtime.backend import NOTHING, Array, Resident, Tensor
 from engine.runtime.manifest import Manifest, as_text
 from tracevlm_ros.core.errors import BackendError, EngineMismatch
 
-THREADS = {"vision": 2, "tvp": 2, "prefill": 1, "decode": 1, "mask": 2}
+THREADS = {"vision": 2, "tvp": 2, "prefill": 1, "decode": 1, "mask": 2, TRACK: 2}
 """Threads per graph on the CPU. The slow path computes in its caller's thread, whose priority is
 low; one decoded token is too little work to share anyway."""
+LAZY = (TRACK,)
+"""Graphs that are opened when they are first run: on the CPU, OpenCV tracks."""
 _ERRORS_ONLY = 3
 _INT4_IN_INT8 = "4"
 """Multiply weights of 4 bits with activations rounded to int8."""
 _SIGNS_OF_FULL_MEMORY = ("failed to allocate", "out of memory", "bad_alloc", "bad allocation")
-_NUMPY_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
+_NUMPY_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64",
+                "tensor(float16)": "float16", "tensor(bfloat16)": "bfloat16",
+                "tensor(bool)": "bool"}  # fmt: skip
+_BFLOAT16 = 16
+"""Of ``onnx.TensorProto``; ONNX Runtime takes its bits as uint16."""
 
 
 class OrtResident:
@@ -45,30 +51,37 @@ class OrtBackend:
     def __init__(self, manifest: Manifest, device: str = "cpu") -> None:
         require_device(device)
         self._device = device
-        self._graphs = manifest.graphs
-        self._sessions = {
-            name: _open(name, path, manifest.graphs[name], device)
-            for name, path in manifest.graph_paths.items()
-        }
+        self._graphs, self._paths = manifest.graphs, manifest.graph_paths
+        self._sessions: dict[str, Any] = {}
+        for graph in self._graphs:
+            if graph not in LAZY:
+                self._session(graph)
 
     @property
     def name(self) -> str:
         return f"onnxruntime-{self._device}"
 
     def run(
-        self, graph: str, inputs: Mapping[str, Tensor], resident: Collection[str] = ()
+        self,
+        graph: str,
+        inputs: Mapping[str, Tensor],
+        resident: Collection[str] = (),
+        in_place: Mapping[str, str] = NOTHING,
     ) -> dict[str, Any]:
         """See ``Backend.run``. Arrays on the CPU are bound without a copy."""
-        binding = self._sessions[graph].io_binding()
+        session = self._session(graph)
+        binding = session.io_binding()
         names = tuple(self._graphs[graph].outputs)
         held = {name: contiguous(inputs[name]) for name in self._graphs[graph].inputs}
         try:
             for name, tensor in held.items():
                 _bind(binding, name, tensor)
             for name in names:
-                device = self._device if name in resident else "cpu"
-                binding.bind_output(name, device)
-            self._sessions[graph].run_with_iobinding(binding)
+                if name in in_place:
+                    binding.bind_ortvalue_output(name, _writable(held[in_place[name]]))
+                else:
+                    binding.bind_output(name, self._device if name in resident else "cpu")
+            session.run_with_iobinding(binding)
         except Exception as error:
             said = _one_line(error)
             raise BackendError(
@@ -80,7 +93,19 @@ class OrtBackend:
         return {
             name: OrtResident(value) if name in resident else value.numpy()
             for name, value in zip(names, values, strict=True)
+            if name not in in_place
         }
+
+    def zeros(self, specs: Mapping[str, TensorSpec]) -> dict[str, Resident]:
+        """See ``Backend.zeros``."""
+        return {name: OrtResident(_zeros(spec, self._device)) for name, spec in specs.items()}
+
+    def _session(self, graph: str) -> Any:
+        """Opened at once for all graphs but ``LAZY`` ones, which few callers need."""
+        if graph not in self._sessions:
+            path, spec = self._paths[graph], self._graphs[graph]
+            self._sessions[graph] = _open(graph, path, spec, self._device)
+        return self._sessions[graph]
 
     def close(self) -> None:
         self._sessions.clear()
@@ -108,6 +133,21 @@ def require_device(device: str) -> None:
 def contiguous(tensor: Tensor) -> Tensor:
     """``tensor`` as a back end may read it by address; the result must outlive the run."""
     return np.ascontiguousarray(tensor) if isinstance(tensor, np.ndarray) else tensor
+
+
+def _zeros(spec: TensorSpec, device: str) -> Any:
+    shape = [int(size) for size in spec.shape]
+    if spec.dtype == "bfloat16":
+        bits = np.zeros(shape, np.uint16)
+        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _BFLOAT16)
+    return onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, spec.dtype), device)
+
+
+def _writable(tensor: Tensor) -> Any:
+    """The OrtValue to write over; raises TypeError for anything that ``zeros`` did not make."""
+    if not isinstance(tensor, OrtResident):
+        raise TypeError(f"a {type(tensor).__name__} cannot be written over, `zeros` makes what can")
+    return tensor.value
 
 
 def _bind(binding: Any, name: str, tensor: Tensor) -> None:

@@ -111,9 +111,12 @@ def _make(library: TensorRt, what: str, make: Callable[[], Any]) -> Any:
 
 
 def _network_flags(module: Any) -> int:
-    """Strongly typed; raises BackendError where the library is too old to know it."""
+    """Strongly typed: a flag in TensorRT 10, the only kind where weak typing (and with it the flag
+    FP16) is gone. Raises BackendError where the library is too old to know it."""
     flags = module.NetworkDefinitionCreationFlag
     if not hasattr(flags, "STRONGLY_TYPED"):
+        if not hasattr(module.BuilderFlag, "FP16"):
+            return 0
         raise BackendError(
             f"TensorRT {module.__version__} has no strongly typed networks; use 10.0 or newer "
             "(JetPack 6 or newer)"
@@ -130,10 +133,15 @@ def _parse(library: TensorRt, request: BuildRequest, network: Any) -> None:
 
 
 def _refusal(library: TensorRt, request: BuildRequest, said: str) -> str:
+    remedy = "re-export the model, update the library, or use ONNX Runtime"
+    if "write_index" in request.spec.inputs:
+        remedy = (
+            "a static cache needs TensorRT 10.15, 11 or TensorRT-RTX: export with "
+            f"--flavour primitive, or {remedy}"
+        )
     return (
         f"{request.path.name} cannot be compiled by {library.name} {library.version}: "
-        f"{' '.join(said.split())[:300] or 'it said nothing'}; re-export the model, update the "
-        "library, or use ONNX Runtime"
+        f"{' '.join(said.split())[:300] or 'it said nothing'}; {remedy}"
     )
 
 

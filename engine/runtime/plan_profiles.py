@@ -1,14 +1,18 @@
 """The shapes that a plan serves: for each symbol of a call the least, usual and largest size.
 
 A plan may hold several profiles; the first that admits a call runs it. ``decode`` has one for the
-single token, tuned for nothing else, and one for longer passes (the question, the codebook).
+single token, tuned for nothing else, and one for longer passes (the question, the codebook); with a
+static cache a third one for prompts.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from engine.contract import CODEBOOK_TOKENS, PER_CALL, TensorSpec
+from engine.contract import CODEBOOK_TOKENS, PER_CALL, STATIC_CACHE, TRACK, TensorSpec
 from engine.runtime.manifest import Manifest
+
+MAX_TRACKED = 1024
+"""Points of one call of ``track``."""
 
 
 class Bounds(NamedTuple):
@@ -37,7 +41,8 @@ def graph_profiles(graph: str, manifest: Manifest) -> tuple[Profile, ...]:
     """The profiles of ``graph``; one without symbols for a graph of fixed shapes."""
     prompt = manifest.max_prompt_tokens
     usual = min(manifest.sizes["N"] + manifest.sizes["K"], prompt)
-    past = Bounds(1, usual, cache_limit(manifest) - 1)
+    if graph == TRACK:
+        return ({"M": Bounds(1, 128, MAX_TRACKED)},)
     if graph in ("tvp", "mask"):
         return ({"T": Bounds(1, 1, manifest.max_traces)},)
     if graph == "prefill":
@@ -45,10 +50,13 @@ def graph_profiles(graph: str, manifest: Manifest) -> tuple[Profile, ...]:
     if graph == "decode":
         codebook = CODEBOOK_TOKENS + 1
         longest = max(prompt, codebook)
-        return (
-            {"S": Bounds(1, 1, 1), "P": past},
-            {"S": Bounds(2, min(codebook, longest), longest), "P": past},
-        )
+        single, several = Bounds(1, 1, 1), Bounds(2, min(codebook, longest), longest)
+        if manifest.flavour == STATIC_CACHE:
+            prompts = Bounds(2, usual, longest)
+            short = Bounds(2, codebook, codebook)
+            return ({"S": single}, {"S": short}, {"S": prompts})
+        past = Bounds(1, usual, cache_limit(manifest) - 1)
+        return ({"S": single, "P": past}, {"S": several, "P": past})
     return ({},)
 
 

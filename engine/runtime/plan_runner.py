@@ -17,26 +17,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.contract import GraphSpec
-from engine.runtime.backend import Array, Tensor
+from engine.contract import NEW, GraphSpec
+from engine.runtime.backend import NOTHING, Array, Tensor
 from engine.runtime.call_sizes import Sizes, bind_sizes, byte_size, shape_of
 from engine.runtime.cuda_driver import CudaError
 from engine.runtime.device_memory import Arena, DeviceStream, DeviceTensor, PinnedBuffer
 from engine.runtime.plan_profiles import Profile, admits
 from engine.runtime.tensorrt_library import TensorRt
+from engine.runtime.working_cache import WorkingCache
 from tracevlm_ros.core.errors import BackendError
 
 _log = logging.getLogger("tracevlm.tensorrt")
 
 
 class RunnerSetup(NamedTuple):
-    """``largest``: symbol of a call -> its largest size. ``max_captured`` 0 captures nothing."""
+    """``largest``: symbol of a call -> its largest size. ``max_captured`` 0 captures nothing.
+
+    ``cache`` holds the inputs that are written in place, where the flavour has such.
+    """
 
     graph: str
     spec: GraphSpec
     profiles: tuple[Profile, ...]
     largest: Sizes
     max_captured: int
+    cache: WorkingCache | None = None
 
 
 class Captured(NamedTuple):
@@ -66,10 +71,17 @@ class PlanRunner:
         self._cuda = arena.cuda
         self._stream = stream
         specs = {**setup.spec.inputs, **setup.spec.outputs}
-        room = {name: byte_size(spec, setup.largest) for name, spec in specs.items()}
+        self._shared = {} if setup.cache is None else dict(setup.cache.addresses)
+        written = {f"{NEW}{name}": address for name, address in self._shared.items()}
+        room = {
+            name: byte_size(spec, setup.largest)
+            for name, spec in specs.items()
+            if name not in self._shared and name not in written
+        }
         self._addresses = {name: arena.allocate(size, stream) for name, size in room.items()}
+        self._addresses |= self._shared | written
         self._pinned = {name: PinnedBuffer(arena.cuda, size) for name, size in room.items()}
-        self._scratch_size = int(engine.device_memory_size_v2)
+        self._scratch_size = scratch_size(engine)
         self._scratch = arena.allocate(self._scratch_size, stream)
         self._plain: dict[int, Any] = {}
         self._captured: OrderedDict[tuple[int, ...], Captured] = OrderedDict()
@@ -79,7 +91,12 @@ class PlanRunner:
         self.problem = ""
         """Why shapes are no longer captured; empty as long as they are."""
 
-    def run(self, inputs: Mapping[str, Tensor], resident: Collection[str]) -> dict[str, Any]:
+    def run(
+        self,
+        inputs: Mapping[str, Tensor],
+        resident: Collection[str],
+        in_place: Mapping[str, str] = NOTHING,
+    ) -> dict[str, Any]:
         """See ``Backend.run``."""
         given = {name: self._require(name, inputs[name]) for name in self._setup.spec.inputs}
         shapes = {
@@ -90,7 +107,7 @@ class PlanRunner:
         profile = self._choose(sizes)
         strangers = self._bring_in(given)
         self._launch(profile, sizes)
-        outputs = self._take_out(sizes, resident)
+        outputs = self._take_out(sizes, resident, in_place)
         is_host = len(resident) < len(outputs)
         if is_host or strangers:
             self._cuda.synchronize(self._stream.handle)
@@ -152,8 +169,12 @@ class PlanRunner:
         """
         if self._pinned_in_use:
             self._cuda.synchronize(self._stream.handle)
+        if self._setup.cache is not None:
+            self._setup.cache.hold(self._cached(given))
         strangers = False
         for name, tensor in given.items():
+            if name in self._shared:
+                continue
             if isinstance(tensor, DeviceTensor):
                 source, size = tensor.address, tensor.size
                 if tensor.stream is not self._stream:
@@ -165,9 +186,25 @@ class PlanRunner:
             self._cuda.copy_async(self._addresses[name], source, size, self._stream.handle)
         return strangers
 
-    def _take_out(self, sizes: Sizes, resident: Collection[str]) -> dict[str, Any]:
+    def _cached(self, given: Mapping[str, Array | DeviceTensor]) -> dict[str, DeviceTensor]:
+        found = {}
+        for name in self._shared:
+            tensor = given[name]
+            if not isinstance(tensor, DeviceTensor):
+                raise BackendError(
+                    f"input '{name}' of graph '{self._setup.graph}' is an array; pass a tensor "
+                    "that `zeros` made, it is written in place"
+                )
+            found[name] = tensor
+        return found
+
+    def _take_out(
+        self, sizes: Sizes, resident: Collection[str], in_place: Mapping[str, str]
+    ) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, spec in self._setup.spec.outputs.items():
+            if name in in_place:
+                continue
             shape = shape_of(spec, sizes)
             size = byte_size(spec, sizes)
             if name in resident:
@@ -276,3 +313,9 @@ class PlanRunner:
 
     def _said(self) -> str:
         return str(self._logger.last_error) or "it said nothing"
+
+
+def scratch_size(engine: Any) -> int:
+    """Bytes of scratch memory; TensorRT 10.0 knows only the older name, 11 only the newer."""
+    found = getattr(engine, "device_memory_size_v2", None)
+    return int(engine.device_memory_size if found is None else found)

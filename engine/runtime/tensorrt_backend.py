@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from engine.runtime.backend import Tensor
+from engine.contract import STATIC_CACHE, TRACK, TensorSpec, cache_names
+from engine.runtime.backend import NOTHING, Resident, Tensor
 from engine.runtime.building import Plan, PlanBuilder
 from engine.runtime.call_sizes import largest_sizes, shape_of
 from engine.runtime.cuda_driver import Cuda, find_cuda
-from engine.runtime.device_memory import Arena, DeviceStream
+from engine.runtime.device_memory import Arena, DeviceStream, DeviceTensor
 from engine.runtime.manifest import Manifest
 from engine.runtime.plan_builder import BuildSettings
 from engine.runtime.plan_cache import PlanCache
@@ -21,11 +22,13 @@ from engine.runtime.plan_profiles import cache_limit, graph_profiles
 from engine.runtime.plan_progress import OnProgress, ignore_progress
 from engine.runtime.plan_runner import PlanRunner, RunnerSetup
 from engine.runtime.tensorrt_library import TensorRt, find_tensorrt
+from engine.runtime.working_cache import WorkingCache
 from tracevlm_ros.core.errors import BackendError
 
-FAST_PATH = ("vision", "tvp", "mask")
-MAX_CAPTURED = {"vision": 1, "tvp": 16, "mask": 16, "decode": 256, "prefill": 0}
-"""Captured shapes per graph. ``decode`` has one per length of the cache; a prompt comes once."""
+FAST_PATH = ("vision", "tvp", "mask", TRACK)
+MAX_CAPTURED = {"vision": 1, "tvp": 16, "mask": 16, TRACK: 16, "decode": 256, "prefill": 0}
+"""Captured shapes per graph. ``decode`` has one per length of the cache, with a static cache one
+per number of new tokens; a prompt comes once."""
 
 
 class TensorRtBackend:
@@ -48,8 +51,11 @@ class TensorRtBackend:
         self._fast = DeviceStream(cuda, urgent=True)
         self._slow = DeviceStream(cuda, urgent=False)
         self._runners: dict[str, PlanRunner] = {}
+        self._cache: WorkingCache | None = None
         self._runtime = library.module.Runtime(library.logger)
         try:
+            if manifest.flavour == STATIC_CACHE:
+                self._cache = self._make_cache(manifest)
             for plan in plans:
                 self._runners[plan.graph] = self._open(plan, manifest, max_captured)
         except BaseException:
@@ -66,13 +72,28 @@ class TensorRtBackend:
         return tuple(runner.problem for runner in self._runners.values() if runner.problem)
 
     def run(
-        self, graph: str, inputs: Mapping[str, Tensor], resident: Collection[str] = ()
+        self,
+        graph: str,
+        inputs: Mapping[str, Tensor],
+        resident: Collection[str] = (),
+        in_place: Mapping[str, str] = NOTHING,
     ) -> dict[str, Any]:
         """See ``Backend.run``. Calls of the two paths run side by side on their streams."""
         stream = self._stream(graph)
         with stream.lock:
             self._cuda.enter()
-            return self._runners[graph].run(inputs, resident)
+            return self._runners[graph].run(inputs, resident, in_place)
+
+    def zeros(self, specs: Mapping[str, TensorSpec]) -> dict[str, Resident]:
+        """See ``Backend.zeros``; for the slow path."""
+        stream, found = self._slow, {}
+        with stream.lock:
+            self._cuda.enter()
+            for name, spec in specs.items():
+                made = DeviceTensor(self._arena, stream, shape_of(spec, {}), spec.dtype)
+                self._cuda.clear_async(made.address, made.size, stream.handle)
+                found[name] = made
+        return dict(found)
 
     def close(self) -> None:
         """Wait for both streams and free everything, tensors that are still held included."""
@@ -92,6 +113,12 @@ class TensorRtBackend:
     def _stream(self, graph: str) -> DeviceStream:
         return self._fast if graph in FAST_PATH else self._slow
 
+    def _make_cache(self, manifest: Manifest) -> WorkingCache:
+        inputs = manifest.graphs["decode"].inputs
+        specs = {name: inputs[name] for name in cache_names(manifest.sizes["layers"])}
+        with self._slow.lock:
+            return WorkingCache(self._arena, self._slow, specs)
+
     def _open(self, plan: Plan, manifest: Manifest, max_captured: Mapping[str, int]) -> PlanRunner:
         profiles = graph_profiles(plan.graph, manifest)
         setup = RunnerSetup(
@@ -100,6 +127,7 @@ class TensorRtBackend:
             profiles=profiles,
             largest=largest_sizes(profiles, cache_limit(manifest)),
             max_captured=max_captured.get(plan.graph, 0),
+            cache=self._cache if plan.graph == "decode" else None,
         )
         stream = self._stream(plan.graph)
         return PlanRunner(self._library, self._deserialize(plan), setup, self._arena, stream)

@@ -1,5 +1,6 @@
 """The model's words: ids of questions, and the text of ids as they are decoded."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from tracevlm_ros.core.errors import EngineMismatch
-from tracevlm_ros.core.tokens import as_continuation, special_tokens
+from tracevlm_ros.core.tokens import special_tokens
 
 _UNFINISHED = "\ufffd"
 
@@ -25,6 +26,7 @@ class Words:
             raise EngineMismatch(
                 f"{path} is no tokenizer of the library `tokenizers` ({error}); re-export"
             ) from error
+        self._tokenizer.encode_special_tokens = True
         count = self._tokenizer.get_vocab_size()
         if count > vocab:
             raise EngineMismatch(
@@ -33,12 +35,16 @@ class Words:
 
     def special_ids(self) -> dict[str, int]:
         """Ids of the special tokens that this tokenizer knows."""
-        found = {token: self._tokenizer.token_to_id(token) for token in special_tokens()}
-        return {token: index for token, index in found.items() if index is not None}
+        return self.ids_of({token: token for token in special_tokens()})
+
+    def ids_of(self, texts: Mapping[str, str]) -> dict[str, int]:
+        """Name -> id of each of ``texts`` (name -> token) that this tokenizer knows."""
+        found = {name: self._tokenizer.token_to_id(text) for name, text in texts.items()}
+        return {name: index for name, index in found.items() if index is not None}
 
     def encode(self, text: str) -> NDArray[np.int64]:
-        """Ids of a question, written as in training."""
-        encoding = self._tokenizer.encode(as_continuation(text), add_special_tokens=False)
+        """Ids of plain text: control tokens that it spells are read as letters."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return np.asarray(encoding.ids, dtype=np.int64)
 
     def decode(self, ids: list[int]) -> str:

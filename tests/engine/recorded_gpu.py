@@ -167,6 +167,12 @@ class RecordedDriver:
 
         self.enqueue(stream, copy)
 
+    def do_cuMemsetD8Async(self, target: int, value: int, size: int, stream: int) -> None:  # noqa: N802
+        def fill() -> None:
+            self.memory(target, size)[:] = value
+
+        self.enqueue(stream, fill)
+
     def do_cuGetErrorName(self, code: int, out: Any) -> None:  # noqa: N802
         out._obj.value = {BAD_CAPTURE: b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"}.get(code, b"OTHER")
 
@@ -251,7 +257,8 @@ class RecordedEngine:
         return self.contexts[-1]
 
 
-_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
+_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64",
+           "tensor(float16)": "float16", "tensor(bool)": "bool"}  # fmt: skip
 
 
 def recorded_tensorrt(driver: RecordedDriver, version: str = "1.0") -> TensorRt:

@@ -6,29 +6,70 @@ import onnxruntime
 import pytest
 import torch
 
-from engine.contract import GRAPHS, MANIFEST_NAME
-from engine.export.model_directory import write_model_directory
-from engine.export.parity import measure_parity
+from engine.contract import GRAPHS, MANIFEST_NAME, PARITY_NAME, STATIC_CACHE
+from engine.export.directory import DEFAULT_LIMITS, Form
+from engine.export.model_directory import nano_reference, write_model_directory
+from engine.export.parity import measure_answer, measure_graphs
+from engine.export.parity_report import check_export
 from engine.runtime.manifest import read_manifest
+from engine.runtime.ort_backend import OrtBackend
 from tests.training.tiny import random_traces, tiny_model
 from tracevlm_ros.core.errors import EngineError
 from tracevlm_ros.core.prompt import answer_positions, embed_prompt
 from training.generation import generate
 from training.tokenizer import load_tokenizer, prompt_layout
 
+FORM = Form()
+
+
+def write(model, directory, form=FORM, provenance=None):
+    tokenizer = load_tokenizer()
+    said = provenance or {"seed": 4}
+    return write_model_directory(
+        model, tokenizer, directory, "tiny", said, DEFAULT_LIMITS, form=form
+    )
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     model = tiny_model(seed=4).eval()
     directory = tmp_path_factory.mktemp("export") / "model"
-    write_model_directory(model, load_tokenizer(), directory, "tiny", {"seed": 4})
+    write(model, directory)
     return model, directory
 
 
-def test_every_graph_equals_pytorch(exported) -> None:
-    found = measure_parity(*exported)
-    assert {item.graph for item in found} == set(GRAPHS)
-    assert max(item.difference for item in found) <= 1e-4
+def test_every_graph_equals_pytorch_and_the_report_lies_in_the_directory(exported) -> None:
+    model, directory = exported
+    found = check_export(
+        directory, FORM, nano_reference(model), lambda form, out: write(model, out, form)
+    )
+    single = next(item for item in found if item.precision == "fp32")
+    assert {item.graph for item in single.graphs} == set(GRAPHS)
+    assert max(item.difference for item in single.graphs) <= 1e-4
+    assert single.answer.equal_tokens == single.answer.tokens == 64
+    assert single.answer.mask_iou >= 0.999
+    report = json.loads((directory / PARITY_NAME).read_text())
+    assert report["fp32"]["problems"] == []
+    assert report["fp16"]["largest_difference"] <= 2e-2
+    read_manifest(directory)
+
+
+def test_a_static_cache_answers_as_pytorch_does(exported, tmp_path) -> None:
+    model, _ = exported
+    form = Form(STATIC_CACHE, "fp32", None)
+    directory = tmp_path / "static"
+    write(model, directory, form)
+    operators = {node.op_type for node in onnx.load(directory / "decode.onnx").graph.node}
+    assert {"TensorScatter", "Attention"} <= operators
+    manifest = read_manifest(directory)
+    assert manifest.flavour == STATIC_CACHE
+    backend, reference = OrtBackend(manifest, "cpu"), nano_reference(model)
+    graphs = measure_graphs(reference, backend, manifest)
+    assert max(item.difference for item in graphs) <= 1e-4
+    answer = measure_answer(reference, backend, manifest)
+    assert answer.equal_tokens == 64
+    assert answer.mask_iou >= 0.999
+    backend.close()
 
 
 def test_the_run_time_accepts_the_manifest(exported) -> None:
@@ -105,6 +146,6 @@ def test_a_folder_that_is_no_model_directory_is_not_replaced(tmp_path) -> None:
 def test_exporting_again_keeps_the_model_card(exported) -> None:
     model, directory = exported
     (directory / "MODEL_CARD.md").write_text("card")
-    write_model_directory(model, load_tokenizer(), directory, "tiny", {"seed": 5})
+    write(model, directory, Form(), {"seed": 5})
     assert (directory / "MODEL_CARD.md").read_text() == "card"
     assert json.loads((directory / MANIFEST_NAME).read_text())["provenance"] == {"seed": 5}

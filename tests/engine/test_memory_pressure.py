@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="the tiny model is built with the package `onnx`")
 
+from engine.runtime.backend import NOTHING
 from engine.runtime.loading import load_backend
 from engine.runtime.manifest import read_manifest
 from engine.runtime.model_engine import ModelEngine
@@ -25,11 +26,11 @@ class FullMemory:
         self.name = backend.name
         self.graph, self.times, self.in_between = "", 0, lambda: None
 
-    def run(self, graph: str, inputs: Any, resident: Any = ()) -> Any:
+    def run(self, graph: str, inputs: Any, resident: Any = (), in_place: Any = NOTHING) -> Any:
         if graph == self.graph and self.times > 0:
             self.times -= 1
             raise BackendError(f"graph '{graph}': out of memory", is_out_of_memory=True)
-        return self._backend.run(graph, inputs, resident)
+        return self._backend.run(graph, inputs, resident, in_place)
 
     def close(self) -> None:
         self._backend.close()

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 pytest.importorskip("onnx", reason="the tiny model is built with the package `onnx`")
 
 from engine.runtime import load_engine
-from engine.runtime.model_engine import Grounded, ModelEngine, load_table
+from engine.runtime.embedding_table import EmbeddingTable
+from engine.runtime.model_engine import Grounded, ModelEngine
 from tests.engine.tiny_model import (
     CERTAINTY,
     IDS,
@@ -306,10 +307,11 @@ def test_calls_after_close_are_errors(tiny_directory: Path) -> None:
         engine.ground(features, [trace(1)])
 
 
-def test_the_embedding_table_is_mapped_not_read(tiny_directory: Path) -> None:
+def test_embedding_rows_are_looked_up(tiny_directory: Path) -> None:
     from engine.runtime.manifest import read_manifest
 
-    assert isinstance(load_table(read_manifest(tiny_directory)).base, np.memmap)
+    table = EmbeddingTable(read_manifest(tiny_directory))
+    np.testing.assert_array_equal(table.rows(np.array([3, 0])), np.eye(WIDTH)[[3, 0]])
 
 
 def test_a_dialogue_reads_each_question_after_all_that_was_said(

@@ -1,21 +1,13 @@
-"""A tiny Qwen network as the contract's graphs: ONNX Runtime against PyTorch."""
+"""A tiny Qwen network as the contract's graphs, chained by hand."""
 
 import dataclasses
-from pathlib import Path
 
-import onnx
-import onnxruntime
 import pytest
 import torch
 
-from engine.contract import GRAPHS, resolve
-from engine.export.model_directory import example_inputs
-from engine.export.onnx_file import write_onnx
 from engine.export.qwen_graphs import (
-    QWEN_GRAPH_MODULES,
     keypoint_rows,
     qwen_graph,
-    qwen_sizes,
     still_grid,
 )
 from tests.training.tiny import random_traces
@@ -29,8 +21,6 @@ from training.model.vision import normalise
 
 SIZE = (84, 140)
 GRID = Grid(1, 6, 10)
-DATA_DEPENDENT = {"NonZero", "Unique", "Compress", "TopK", "Loop", "If", "GatherND", "ScatterND"}
-"""Window indices are constants; a back end with static shapes takes none of these."""
 
 
 def _model(fused: bool = False) -> TraceQwen:
@@ -49,33 +39,6 @@ def _model(fused: bool = False) -> TraceQwen:
         torch.nn.init.constant_(block.gamma, 0.5)
     torch.nn.init.constant_(model.trace_gate, 0.3)
     return model
-
-
-@pytest.mark.parametrize("name", QWEN_GRAPH_MODULES)
-def test_exported_graphs_agree_with_pytorch_and_keep_the_contract(
-    name: str, tmp_path: Path
-) -> None:
-    model = _model()
-    sizes, spec = qwen_sizes(model.config, GRID), GRAPHS[name]
-    module = qwen_graph(name, model, GRID)
-    example = example_inputs(name, sizes, traces=2, prompt=sizes["N"] + 12, steps=7)
-    path = tmp_path / f"{name}.onnx"
-    write_onnx(module, spec, example, path, store_fp16=False)
-    operators = {node.op_type for node in onnx.load(path).graph.node}
-    assert not operators & DATA_DEPENDENT
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for seed, (traces, steps) in enumerate(((1, 1), (3, 7))):
-        tensors = example_inputs(name, sizes, traces, sizes["N"] + 9 + seed, steps, seed).tensors
-        given = session.run(list(spec.outputs), {key: x.numpy() for key, x in tensors.items()})
-        with torch.no_grad():
-            wanted = module(*(tensors[key] for key in spec.inputs))
-        wanted = (wanted,) if isinstance(wanted, torch.Tensor) else wanted
-        for (key, tensor), one, other in zip(spec.outputs.items(), given, wanted, strict=True):
-            fixed = resolve(tensor, sizes).shape
-            assert all(a in (b, str(b)) or isinstance(a, str)
-                       for a, b in zip(fixed, one.shape, strict=True)), key  # fmt: skip
-            scale = max(1.0, float(other.abs().max()))
-            assert float((torch.from_numpy(one) - other).abs().max()) <= 1e-4 * scale, key
 
 
 @torch.no_grad()
@@ -107,8 +70,8 @@ def test_the_graphs_chained_by_a_host_equal_the_network() -> None:
 def test_what_cannot_be_exported_is_refused() -> None:
     with pytest.raises(EngineMismatch, match="fused_attention"):
         qwen_graph("prefill", _model(fused=True), GRID)
-    with pytest.raises(EngineMismatch, match="graph 'track'"):
-        qwen_graph("track", _model(), GRID)
+    with pytest.raises(EngineMismatch, match="graph 'depth'"):
+        qwen_graph("depth", _model(), GRID)
     with pytest.raises(EngineMismatch, match=r"84 x 100.*multiples of 28"):
         still_grid(tiny_config(), 84, 100)
     assert still_grid(tiny_config(), *SIZE) == GRID

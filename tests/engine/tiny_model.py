@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from engine.contract import GRAPHS, MANIFEST_VERSION, describe_tensors
+from engine.contract import GRAPHS, MANIFEST_VERSION, GraphSpec, describe_tensors
 from tracevlm_ros.core.tokens import special_tokens
 
 WORDS = ("[UNK]", "a", "red", "ball", "what", "is", "it", "colour", "?", "end")
@@ -44,6 +44,7 @@ SIZES = {
     "h_mask": 8,
     "w_mask": 8,
 }
+STATIC_SIZES = {"C": 40}
 LIMITS = {"max_traces": 3, "max_prompt_tokens": 24, "max_new_tokens": 6}
 PAST_WEIGHT = 0.001
 POSITION_WEIGHT = 0.01
@@ -52,6 +53,7 @@ _DTYPES = {
     "float32": TensorProto.FLOAT,
     "uint8": TensorProto.UINT8,
     "int64": TensorProto.INT64,
+    "bool": TensorProto.BOOL,
 }
 _Node = tuple[str, Sequence[str], str, dict[str, Any]]
 
@@ -61,9 +63,9 @@ def write_tiny_model(directory: Path, script: Mapping[str, str] = SCRIPT) -> Pat
     directory.mkdir(parents=True, exist_ok=True)
     makers = {"vision": _vision, "tvp": _tvp, "mask": _mask}
     for name in ("vision", "tvp", "mask"):
-        _save(directory, name, *makers[name]())
+        save_graph(directory, name, *makers[name]())
     for name in ("prefill", "decode"):
-        _save(directory, name, *_language(name == "decode", successor(script)))
+        save_graph(directory, name, *_language(name == "decode", successor(script)))
     np.save(directory / "embeddings.npy", np.eye(WIDTH, dtype=np.float32))
     tokenizer = Tokenizer(models.WordLevel(IDS, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -124,11 +126,19 @@ def reference_hidden(
     return np.asarray(rows, dtype=np.float64)
 
 
-def _save(directory: Path, name: str, nodes: Sequence[_Node], constants: Mapping[str, Any]) -> None:
-    spec = GRAPHS[name]
+def save_graph(
+    directory: Path,
+    name: str,
+    nodes: Sequence[_Node],
+    constants: Mapping[str, Any],
+    spec: GraphSpec | None = None,
+    opset: int = 18,
+) -> None:
+    """Write graph ``name`` of ``spec``, that of the primitive flavour where none is given."""
+    spec = spec or GRAPHS[name]
 
     def infos(side: Mapping[str, Any]) -> list[Any]:
-        described = describe_tensors(side, SIZES)
+        described = describe_tensors(side, SIZES | STATIC_SIZES)
         return [
             helper.make_tensor_value_info(key, _DTYPES[value["dtype"]], value["shape"])
             for key, value in described.items()
@@ -141,7 +151,7 @@ def _save(directory: Path, name: str, nodes: Sequence[_Node], constants: Mapping
         infos(spec.outputs),
         [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     onnx.checker.check_model(model)
     onnx.save(model, str(directory / f"{name}.onnx"))
 

@@ -7,7 +7,7 @@ import torch
 from tracevlm_ros.core.errors import InputError
 from training.model.config import QwenVisionConfig
 from training.model.qwen.layout import Grid, frame_layout, patch_places, to_maps, window_layout
-from training.model.qwen.patches import cut_patches, fitted_size, prepare
+from training.model.qwen.patches import cut_patches, cut_still, fitted_size, prepare
 
 CONFIG = QwenVisionConfig(width=32, depth=2, heads=2, window=56, shallow_block=0)
 
@@ -22,6 +22,13 @@ def test_patches_equal_those_of_the_released_processor() -> None:
     given = prepare(torch.from_numpy(picture)[None], CONFIG)
     assert wanted["image_grid_thw"].tolist() == [list(given.grid)] == [[1, 6, 10]]
     torch.testing.assert_close(given.values, wanted["pixel_values"], rtol=0, atol=1e-5)
+
+
+def test_a_still_is_cut_as_a_clip_of_one_frame() -> None:
+    frame = torch.randn(1, 3, 84, 140, generator=torch.Generator().manual_seed(0))
+    given, wanted = cut_still(frame, CONFIG), cut_patches(frame, CONFIG)
+    assert given.grid == wanted.grid
+    torch.testing.assert_close(given.values, wanted.values, rtol=0, atol=0)
 
 
 def test_fitted_sizes_equal_those_of_the_released_processor() -> None:

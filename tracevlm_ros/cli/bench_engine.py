@@ -22,15 +22,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.contract import CODEBOOK_TOKENS
-from engine.runtime.loading import BACKENDS, load_backend, model_directory
-from engine.runtime.manifest import read_manifest
+from engine.runtime.loading import BACKENDS, LoadedBackend, load_backend, model_directory
+from engine.runtime.manifest import Manifest, read_manifest
 from engine.runtime.model_engine import ModelEngine
 from engine.runtime.priority import give_way
-from engine.runtime.text import Words
+from engine.runtime.prompting import open_prompting
 from tracevlm_ros.cli.forced_length import ForcedLength
 from tracevlm_ros.core.engine import TracePrompt
 from tracevlm_ros.core.errors import ConfigError, EngineError
-from tracevlm_ros.core.tokens import SPECIAL
 from tracevlm_ros.core.types import Image
 
 FRAME_HW = (480, 640)
@@ -112,15 +111,18 @@ def run(arguments: argparse.Namespace) -> int:
 def open_subject(directory: Path, backend: str, traces: int, tokens: int) -> Subject:
     """Load a model whose captions have ``tokens`` words."""
     manifest = read_manifest(directory)
+    return subject_of(manifest, load_backend(manifest, backend), traces, tokens)
+
+
+def subject_of(manifest: Manifest, loaded: LoadedBackend, traces: int, tokens: int) -> Subject:
+    """The engine over graphs that are open already; it closes them."""
     if tokens >= manifest.max_new_tokens:
         raise ConfigError(
             f"--tokens is {tokens}; this model says at most {manifest.max_new_tokens - 1} and [SEG]"
         )
-    loaded = load_backend(manifest, backend)
-    words = Words(manifest.tokenizer_path, manifest.sizes["vocab"])
-    seg_id = words.special_ids()[SPECIAL.seg]
-    word_id = int(words.encode("a")[0])
-    forced = ForcedLength(loaded.backend, tokens, word_id, seg_id)
+    prompting = open_prompting(manifest)
+    word_id = int(prompting.encode("a")[0])
+    forced = ForcedLength(loaded.backend, tokens, word_id, prompting.seg)
     engine = ModelEngine(manifest, forced, loaded.notes)
     engine.warm_up()
     random = np.random.default_rng(0)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.runtime.backend import Backend, Tensor
+from engine.contract import TensorSpec
+from engine.runtime.backend import NOTHING, Backend, Resident, Tensor
 
 
 class ForcedLength:
@@ -29,14 +30,21 @@ class ForcedLength:
         self._left = self.words
 
     def run(
-        self, graph: str, inputs: Mapping[str, Tensor], resident: Collection[str] = ()
+        self,
+        graph: str,
+        inputs: Mapping[str, Tensor],
+        resident: Collection[str] = (),
+        in_place: Mapping[str, str] = NOTHING,
     ) -> dict[str, Any]:
-        out = self._backend.run(graph, inputs, resident)
+        out = self._backend.run(graph, inputs, resident, in_place)
         if graph == "decode":
             said = self._word_id if self._left > 0 else self._seg_id
             out["logits"][..., said] = np.float32(1e4)
             self._left -= 1
         return out
+
+    def zeros(self, specs: Mapping[str, TensorSpec]) -> dict[str, Resident]:
+        return self._backend.zeros(specs)
 
     def close(self) -> None:
         self._backend.close()

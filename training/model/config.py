@@ -316,4 +316,32 @@ def qwen2_5_vl_7b() -> QwenConfig:
     )
 
 
-QWEN_PRESETS = {"qwen2.5-vl-3b": qwen2_5_vl_3b, "qwen2.5-vl-7b": qwen2_5_vl_7b}
+def qwen2_5_vl_tiny() -> QwenConfig:
+    """For rehearsals: the same network, nothing big. No such model was released."""
+    language = LanguageConfig(
+        vocab=512, width=64, depth=2, heads=4, kv_heads=2, mlp_width=96, rope_sections=(2, 3, 3)
+    )
+    vision = QwenVisionConfig(
+        width=32, depth=2, heads=2, mlp_width=48, full_attention_blocks=(1,), shallow_block=0,
+        shallow_channels=16,
+    )  # fmt: skip
+    tokens = QwenTokens(
+        end_of_text=300, turn_start=301, turn_end=302, vision_start=303, vision_end=304,
+        image_pad=305, video_pad=306, traj_start=307, traj_end=308, traj_pad=309, seg=310,
+        codebook=(311, 312, 313, 314, 315, 316),
+    )  # fmt: skip
+    return QwenConfig(
+        vision=vision,
+        language=language,
+        tvp=grafted_tvp(64, 4),
+        decoder=DecoderConfig(channels=(32, 16), heads=2),
+        tokens=tokens,
+        tied_head=False,
+    )
+
+
+QWEN_PRESETS = {
+    "qwen2.5-vl-3b": qwen2_5_vl_3b,
+    "qwen2.5-vl-7b": qwen2_5_vl_7b,
+}
+REHEARSAL_PRESETS = {"qwen2.5-vl-tiny": qwen2_5_vl_tiny}

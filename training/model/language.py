@@ -5,6 +5,7 @@ into the query axis, so keys and values are never repeated. Causality is relativ
 query s sees the P cached tokens and the new tokens up to itself.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -118,7 +119,7 @@ class LanguageModel(nn.Module):
         mask: Tensor | None = None,
     ) -> LanguageState:
         """``mask`` (B, 1, S, P + S), added to the scores, stands in for the causal one: packing."""
-        cos, sin = self._rotary(position_ids)
+        cos, sin = self.rotary(position_ids)
         cached = 0 if past is None else past[0].shape[3]
         if mask is None and (past is not None or not self.config.fused_attention):
             mask = causal_mask(embeddings.shape[1], cached, embeddings.device)
@@ -130,10 +131,16 @@ class LanguageModel(nn.Module):
             values.append(v)
         return LanguageState(self.norm(x), torch.stack(keys), torch.stack(values))
 
+    def blocks(self) -> Iterator[Layer]:
+        """The layers in order."""
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            yield layer
+
     def logits(self, hidden: Tensor) -> Tensor:
         return hidden @ self.embed_tokens.weight.T
 
-    def _rotary(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def rotary(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         """cos, sin (B, 1, S, head_dim); frequencies are dealt to time, row and column in turn."""
         frequencies = self.frequencies
         if frequencies.dtype != torch.float32:

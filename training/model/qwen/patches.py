@@ -74,6 +74,19 @@ def cut_patches(frames: Tensor, config: QwenVisionConfig) -> Patches:
     return Patches(x.reshape(grid.patches(), config.patch_values), grid)
 
 
+def cut_still(frame: Tensor, config: QwenVisionConfig) -> Patches:
+    """``cut_patches`` of one normalised frame (1, 3, H, W), sides multiples of the merged patch.
+
+    Seven axes where clips need nine: TensorRT reshapes to eight at most.
+    """
+    side, merge, time = config.patch_size, config.merge, config.temporal_patch
+    grid = Grid(1, frame.shape[2] // side, frame.shape[3] // side)
+    rows, columns = grid.rows // merge, grid.columns // merge
+    x = frame.reshape(3, rows, merge, side, columns, merge, side).permute(1, 4, 2, 5, 0, 3, 6)
+    x = x.reshape(grid.patches(), 3, 1, side * side).expand(-1, -1, time, -1)
+    return Patches(x.reshape(grid.patches(), config.patch_values), grid)
+
+
 def prepare(
     frames: Tensor,
     config: QwenVisionConfig,

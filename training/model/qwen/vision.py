@@ -110,7 +110,7 @@ def _taken(x: Tensor, index: Tensor) -> Tensor:
 
 def _moves(here: Layout | None, there: Layout) -> Tensor:
     """Index that takes patches from one layout (None: block order) to another."""
-    return there.order if here is None else here.inverse[there.order]
+    return there.order if here is None else here.inverse.index_select(0, there.order)
 
 
 def _attend_in_chunks(
