@@ -56,14 +56,17 @@ def test_a_nan_confidence_is_none_and_an_unknown_pen_state_is_unknown() -> None:
     assert sample.pen is PenState.UNKNOWN
 
 
-def test_masks_keep_their_pixels_stamp_and_frame_id() -> None:
-    labels = np.arange(6 * 4, dtype=np.uint16).reshape(6, 4) * 300
-    message = convert.masks_message(Masks(STAMP_NS, "scene", labels, (1,)))
-    assert (message.encoding, message.height, message.width, message.step) == ("16UC1", 6, 4, 8)
-    assert convert.ns_of(message.header.stamp) == STAMP_NS
-    assert message.header.frame_id == "scene"
-    back = np.frombuffer(message.data, np.uint16).reshape(6, 4)
-    np.testing.assert_array_equal(back, labels)
+def test_masks_keep_their_pixels_stamp_and_frame_id_from_message_to_message() -> None:
+    messages_of = convert.MaskMessages()
+    for index, size in enumerate([(6, 4), (6, 4), (3, 5), (6, 4)]):
+        labels = np.arange(size[0] * size[1], dtype=np.uint16).reshape(size) * 300 + index
+        message = messages_of.of(Masks(STAMP_NS + index, "scene", labels, (1,)))
+        shape = (message.height, message.width, message.step)
+        assert (message.encoding, *shape) == ("16UC1", *size, 2 * size[1])
+        assert convert.ns_of(message.header.stamp) == STAMP_NS + index
+        assert message.header.frame_id == "scene"
+        back = np.frombuffer(message.data, np.uint16).reshape(size)
+        np.testing.assert_array_equal(back, labels)
 
 
 def test_pixels_that_are_no_contiguous_block_are_sent_row_by_row() -> None:

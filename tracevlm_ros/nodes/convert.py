@@ -186,9 +186,25 @@ def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
     )
 
 
-def masks_message(masks: Masks) -> Image:
-    """``16UC1``: pixel = trace id."""
-    return image_message(masks.labels, "16UC1", header_of(masks.stamp_ns, masks.frame_id))
+class MaskMessages:
+    """``16UC1`` messages, pixel = trace id, made in the same memory again and again.
+
+    A message is valid until the next one is made; publishing copies it. At 1280x720 this spares
+    most of the 0.9 ms that a new message takes (2 cores, alone on the machine).
+    """
+
+    def __init__(self) -> None:
+        self._message = Image()
+
+    def of(self, masks: Masks) -> Image:
+        header = header_of(masks.stamp_ns, masks.frame_id)
+        if (self._message.height, self._message.width) != masks.labels.shape:
+            self._message = image_message(masks.labels, "16UC1", header)
+            return self._message
+        pixels = np.frombuffer(self._message.data, np.uint16).reshape(masks.labels.shape)
+        pixels[:] = masks.labels
+        self._message.header = header
+        return self._message
 
 
 def jpeg_message(jpeg: bytes, header: Header) -> CompressedImage:

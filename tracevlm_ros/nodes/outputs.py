@@ -45,6 +45,7 @@ class Outputs:
         self._stopwatch = stopwatch
         self._texts: dict[int, str] = {}
         self._all: list[Any] = []
+        self._mask_messages = convert.MaskMessages()
         self._captions = self._publisher(out.Caption, "captions", qos.latched(32))
         self._masks = self._publisher(Image, "masks", qos.reliable(4))
         self._binary = self._publisher(Image, "masks/binary", qos.reliable(4))
@@ -85,7 +86,7 @@ class Outputs:
             for trace in step.traces:
                 self._traces.publish(convert.trace_message(trace, header))
         if _is_wanted(self._masks):
-            self._masks.publish(convert.masks_message(step.masks))
+            self._masks.publish(self._mask_messages.of(step.masks))
         self._stopwatch.event("masks")
         end_s, frame_ns = time.monotonic(), step.frame.stamp_ns
         self._stopwatch.add("publish", start_s, end_s, frame_ns)
