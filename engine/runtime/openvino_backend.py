@@ -118,10 +118,10 @@ def _open(core: Any, name: str, path: str, spec: GraphSpec, has_bf16: bool) -> A
         ("inputs", compiled.inputs, spec.inputs),
         ("outputs", compiled.outputs, spec.outputs),
     ):
-        names = sorted(port.any_name for port in found)
-        if names != sorted(asked):
+        names = set().union(*(port.names for port in found))
+        if len(found) != len(asked) or not names >= set(asked):
             raise EngineMismatch(
-                f"{side} of graph '{name}' are {names} in the file, {sorted(asked)} in the "
+                f"{side} of graph '{name}' are {sorted(names)} in the file, {sorted(asked)} in the "
                 "manifest; re-export"
             )
     return compiled.create_infer_request()

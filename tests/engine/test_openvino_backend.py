@@ -10,10 +10,13 @@ import pytest
 pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
 pytest.importorskip("onnx", reason="the tiny model is built with the package `onnx`")
 
+import onnx
+
 from engine.runtime import load_engine
 from engine.runtime.manifest import read_manifest
 from engine.runtime.openvino_backend import HostResident, OpenVinoBackend
 from tests.engine.test_model_engine import embeddings, last_of, masks, picture, trace
+from tests.engine.tiny_model import WIDTH
 from tracevlm_ros.core.errors import BackendError, EngineMismatch
 
 
@@ -67,6 +70,30 @@ def test_a_graph_with_other_tensors_is_refused(tiny_directory: Path) -> None:
     swapped = dict(manifest.graph_paths, vision=manifest.graph_paths["tvp"])
     with pytest.raises(EngineMismatch, match=r"inputs of graph 'vision'.*re-export"):
         OpenVinoBackend(dataclasses.replace(manifest, graph_paths=swapped))
+
+
+def test_an_output_that_openvino_merges_with_an_inner_tensor_keeps_its_name(
+    tiny_directory: Path, tmp_path: Path
+) -> None:
+    """A last step that changes nothing is left out, and its result then has two names."""
+    manifest = read_manifest(tiny_directory)
+    model = onnx.load(manifest.graph_paths["tvp"])
+    for node in model.graph.node:
+        node.output[:] = ["an_inner_name" if name == "enhanced" else name for name in node.output]
+    one = onnx.numpy_helper.from_array(np.ones(WIDTH, np.float32), "one")
+    model.graph.initializer.append(one)
+    model.graph.node.append(onnx.helper.make_node("Mul", ["an_inner_name", "one"], ["enhanced"]))
+    onnx.save(model, str(tmp_path / "tvp.onnx"))
+    paths = dict(manifest.graph_paths, tvp=tmp_path / "tvp.onnx")
+    backend = OpenVinoBackend(dataclasses.replace(manifest, graph_paths=paths))
+    sizes = manifest.sizes
+    inputs = {
+        "tokens": np.ones((1, sizes["N"], WIDTH), np.float32),
+        "points": np.zeros((1, sizes["K"], 2), np.float32),
+        **{name: np.zeros((1, sizes["K"]), np.float32) for name in ("dt_s", "pen_up", "valid")},
+    }
+    out = backend.run("tvp", inputs)
+    np.testing.assert_allclose(out["enhanced"], 1.0)
 
 
 def test_without_the_package_the_remedy_is_told(
