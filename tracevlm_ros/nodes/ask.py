@@ -4,12 +4,10 @@ A single-threaded executor that waited here would take no images meanwhile; rclp
 poll. Requests are answered one after the other, as the slow path works.
 """
 
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from tracevlm_msgs.srv import Ask, Locate
@@ -17,6 +15,7 @@ from tracevlm_ros.core.engine import Engine, Location, Locator
 from tracevlm_ros.core.types import Caption, Frame
 from tracevlm_ros.nodes.fast_path import Arrival, Question, Search
 from tracevlm_ros.nodes.locate import fill_location
+from tracevlm_ros.nodes.spin import ExecutorThread
 
 _LOOK_S = 0.1
 T = TypeVar("T")
@@ -70,20 +69,15 @@ class Questions:
         )
         self._node.create_service(Ask, "ask", self._on_ask)
         self._node.create_service(Locate, "locate", self._on_locate)
-        self._executor = SingleThreadedExecutor(context=node.context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name="ask", daemon=True)
-        self._thread.start()
+        self._thread = ExecutorThread(self._node, self._failed, "ask")
 
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+    def _failed(self, error: Exception) -> None:
+        self._node.get_logger().fatal(f"ask and locate are served no more: {error!r}")
 
     def close(self) -> None:
         """Refuse what is being asked and take the services off the graph."""
         self._closing.set()
-        self._executor.shutdown()
-        self._thread.join()
+        self._thread.end()
         self._node.destroy_node()
 
     def _on_ask(self, request: Ask.Request, response: Ask.Response) -> Ask.Response:

@@ -12,6 +12,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 from tracevlm_ros.core.errors import TraceVLMError
 
@@ -46,6 +47,35 @@ class StopRequest(threading.Event):
 Make = Callable[[StopRequest], Node]
 
 
+class ExecutorThread:
+    """Serves ``node`` by an executor in a thread of its own, from construction to ``end``.
+
+    rclpy's ``shutdown`` destroys the guard condition that wakes the executor while its thread may
+    still use it (seen: AttributeError in the thread). Here it lives until the thread has ended.
+    """
+
+    def __init__(self, node: Node, on_error: Callable[[Exception], None], name: str) -> None:
+        self._on_error = on_error
+        self._end: Future[None] = Future()
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(node)
+        self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Let the callback in progress finish and serve no more."""
+        self._end.set_result(None)
+        self._thread.join()
+        self._executor.shutdown()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(rclpy.executors.ExternalShutdownException):
+            try:
+                self._executor.spin_until_future_complete(self._end)
+            except Exception as error:
+                self._on_error(error)
+
+
 class ServedNode:
     """A node with an executor and a thread of its own, from construction to ``end``.
 
@@ -55,10 +85,7 @@ class ServedNode:
     def __init__(self, make: Make, stop: StopRequest) -> None:
         self.stop = stop
         self.node = make(stop)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-        self._spinner = threading.Thread(target=self._spin, name="executor")
-        self._spinner.start()
+        self._thread = ExecutorThread(self.node, self._fail, "executor")
 
     def end(self) -> None:
         """``close`` the node, where it has that, while ROS still works; then destroy it."""
@@ -66,18 +93,14 @@ class ServedNode:
             if hasattr(self.node, "close"):
                 cast(Closable, self.node).close()
         finally:
-            self._executor.shutdown()
-            self._spinner.join()
+            self._thread.end()
             self.node.destroy_node()
 
-    def _spin(self) -> None:
+    def _fail(self, error: Exception) -> None:
         """A callback that raises is a bug of ours: say where, and end with status 1."""
-        with contextlib.suppress(rclpy.executors.ExternalShutdownException):
-            try:
-                self._executor.spin()
-            except Exception as error:
-                self.node.get_logger().fatal(f"{error!r}\n{traceback.format_exc()}")
-                self.stop.fail()
+        text = "".join(traceback.format_exception(error))
+        self.node.get_logger().fatal(f"{error!r}\n{text}")
+        self.stop.fail()
 
 
 def run_node(make: Make, argv: Sequence[str] | None = None) -> int:
