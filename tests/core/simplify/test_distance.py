@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 from tests.core.simplify.traces import hard_traces, points_lists
 from tracevlm_ros.core.simplify.block_search import BlockSearch
 from tracevlm_ros.core.simplify.distance import (
+    BOUND_MARGIN,
+    BOUND_MARGIN_PX2,
+    Boxes,
+    Chords,
     chord_between,
-    chords_to,
     squared_distance,
     squared_distance_bound,
+    squared_distance_bounds,
     squared_distances,
     squared_distances_each,
 )
@@ -27,11 +31,9 @@ def test_distances_of_arrays_equal_scalars_to_the_last_bit(trace, is_line):
     one_by_one = [squared_distance(x, y, chord, is_line) for x, y in trace.tolist()]
     x, y = trace.T
     assert squared_distances(x, y, chord, is_line).tolist() == one_by_one
-    chords = chords_to(x, y, *trace[-1])
-    each = [
-        squared_distance(*trace[1].tolist(), chord_between(*a, *trace[-1].tolist()), is_line)
-        for a in trace.tolist()
-    ]
+    to_the_end = [chord_between(*a, *trace[-1].tolist()) for a in trace.tolist()]
+    chords = Chords(*np.array(to_the_end).T)
+    each = [squared_distance(*trace[1].tolist(), chord, is_line) for chord in to_the_end]
     assert squared_distances_each(trace[1, :1], trace[1, 1:], chords, is_line).tolist() == each
 
 
@@ -42,6 +44,23 @@ def test_no_point_of_a_box_exceeds_its_bound(trace, is_line, first, last):
     low, high = trace.min(axis=0).tolist(), trace.max(axis=0).tolist()
     bound = squared_distance_bound(*low, *high, chord, is_line)
     assert all(squared_distance(x, y, chord, is_line) <= bound for x, y in trace.tolist())
+
+
+@settings(deadline=None, max_examples=300)
+@given(traces, st.booleans(), st.integers(0, 1000), st.integers(1, 8))
+def test_no_point_of_many_boxes_exceeds_their_bounds_and_the_margins(trace, is_line, first, size):
+    chord = chord_between(*trace[first % len(trace)].tolist(), *trace[-1].tolist())
+    groups = [trace[at : at + size] for at in range(0, len(trace), size)]
+    low = np.array([group.min(axis=0) for group in groups])
+    high = np.array([group.max(axis=0) for group in groups])
+    boxes = Boxes(
+        *(low + high).T / 2, *np.maximum(high - (low + high) / 2, (low + high) / 2 - low).T
+    )
+    extent2 = float(((trace.max(axis=0) - trace.min(axis=0)) ** 2).sum())
+    bounds = squared_distance_bounds(boxes, chord, is_line)
+    bounds = bounds + BOUND_MARGIN * extent2 + BOUND_MARGIN_PX2
+    for group, bound in zip(groups, bounds.tolist(), strict=True):
+        assert all(squared_distance(x, y, chord, is_line) <= bound for x, y in group.tolist())
 
 
 @pytest.mark.parametrize("is_line", [False, True])

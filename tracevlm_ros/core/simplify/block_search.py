@@ -7,10 +7,12 @@ import numpy as np
 from tracevlm_ros.core.simplify.distance import (
     BOUND_MARGIN,
     BOUND_MARGIN_PX2,
+    Boxes,
     Chord,
+    Chords,
     chord_between,
-    chords_to,
     squared_distance,
+    squared_distance_bounds,
     squared_distances,
     squared_distances_each,
 )
@@ -27,8 +29,7 @@ BY_HAND = 24
 class BlockSearch:
     """Farthest points in a buffer ``points`` (P, 2) that fills up from its start.
 
-    Distance to a segment, a line or a point is convex, so over a box it is greatest at a corner;
-    a margin covers what rounding takes from that (see ``distance``).
+    Blocks of points are bounded by boxes; a margin covers what rounding takes from the bound.
     """
 
     def __init__(self, points: FloatArray, is_line: bool) -> None:
@@ -36,10 +37,11 @@ class BlockSearch:
         self._x, self._y = points[:, 0], points[:, 1]
         self._is_line = is_line
         blocks = -(-len(points) // BLOCK)
-        self._corners_x = np.zeros((4, blocks))
-        self._corners_y = np.zeros((4, blocks))
+        self._boxes = Boxes(*np.zeros((4, blocks)))
         self._indexed = 0
-        self._extent2 = 0.0
+        self._low = (np.inf, np.inf)
+        self._high = (-np.inf, -np.inf)
+        self._margin = 0.0
 
     def index(self, count: int) -> None:
         """Bring the blocks up to the first ``count`` points."""
@@ -48,17 +50,22 @@ class BlockSearch:
         first = self._indexed // BLOCK
         edges = np.arange(0, count - first * BLOCK, BLOCK)
         here = slice(first, first + len(edges))
-        for values, corners, highs in (
-            (self._x, self._corners_x, (1, 3)),
-            (self._y, self._corners_y, (2, 3)),
-        ):
-            part = values[first * BLOCK : count]
-            corners[:, here] = np.minimum.reduceat(part, edges)
-            corners[highs, here] = np.maximum.reduceat(part, edges)
+        part = self._points[first * BLOCK : count]
+        low, high = np.minimum.reduceat(part, edges), np.maximum.reduceat(part, edges)
+        centre = (low + high) / 2
+        # Of the rounded centre, so that no point is outside: the sides need not be equal.
+        half = np.maximum(high - centre, centre - low)
+        for values, found in zip(self._boxes, (*centre.T, *half.T), strict=True):
+            values[here] = found
         self._indexed = count
-        width = self._corners_x[3, : here.stop].max() - self._corners_x[0, : here.stop].min()
-        height = self._corners_y[3, : here.stop].max() - self._corners_y[0, : here.stop].min()
-        self._extent2 = float(width * width + height * height)
+        self._grow_margin(low.min(axis=0).tolist(), high.max(axis=0).tolist())
+
+    def _grow_margin(self, low: list[float], high: list[float]) -> None:
+        (x0, y0), (x1, y1) = self._low, self._high
+        self._low = (x0, y0) = (min(x0, low[0]), min(y0, low[1]))
+        self._high = (x1, y1) = (max(x1, high[0]), max(y1, high[1]))
+        width, height = x1 - x0, y1 - y0
+        self._margin = BOUND_MARGIN * (width * width + height * height) + BOUND_MARGIN_PX2
 
     def farthest(self, start: int, end: int, guess: int = -1) -> tuple[int, float]:
         """As ``reference.farthest_interior``; ``guess``, an interior index or -1, saves time."""
@@ -75,13 +82,9 @@ class BlockSearch:
             place = int(distances.argmax())
             return start + 1 + place, float(distances[place])
         first, beyond = (start + 1) // BLOCK, (end - 1) // BLOCK + 1
-        bounds = squared_distances(
-            self._corners_x[:, first:beyond],
-            self._corners_y[:, first:beyond],
-            chord,
-            self._is_line,
-        ).max(axis=0)
-        bounds += BOUND_MARGIN * self._extent2 + BOUND_MARGIN_PX2
+        boxes = self._boxes.at(slice(first, beyond))
+        bounds = squared_distance_bounds(boxes, chord, self._is_line)
+        bounds += self._margin
         if guess < 0:
             best = (first + int(bounds.argmax())) * BLOCK
             near = slice(max(best, start + 1), min(best + BLOCK, end))
@@ -103,15 +106,13 @@ class BlockSearch:
         ``guesses`` are interior indices, one for each start; starts rise.
         """
         x, y, is_line = self._x, self._y, self._is_line
-        chords = chords_to(x[starts], y[starts], x[end], y[end])
-        least = squared_distances_each(x[guesses], y[guesses], chords, is_line)
-        first, beyond = (starts + 1) // BLOCK, (end - 1) // BLOCK + 1
-        level = np.repeat(np.arange(len(starts)), beyond - first)
-        blocks = np.concatenate([np.arange(block, beyond) for block in first.tolist()])
-        bounds = squared_distances_each(
-            self._corners_x[:, blocks], self._corners_y[:, blocks], chords.at(level), is_line
-        ).max(axis=0)
-        bounds += BOUND_MARGIN * self._extent2 + BOUND_MARGIN_PX2
+        chords, least = self._chain_chords(starts, end, guesses)
+        first = (starts + 1) // BLOCK
+        counts = (end - 1) // BLOCK + 1 - first
+        level = np.repeat(np.arange(len(starts)), counts)
+        blocks = np.arange(len(level)) + (first + counts - np.cumsum(counts))[level]
+        bounds = squared_distance_bounds(self._boxes.at(blocks), chords.at(level), is_line)
+        bounds += self._margin
         stay = np.flatnonzero(bounds >= least[level])
         level = level[stay]
         indices = blocks[stay, None] * BLOCK + np.arange(BLOCK)
@@ -126,6 +127,21 @@ class BlockSearch:
             at = (row + place // BLOCK, place % BLOCK)
             found.append((int(indices[at]), float(distances[at])))
         return found
+
+    def _chain_chords(
+        self, starts: IntArray, end: int, guesses: IntArray
+    ) -> tuple[Chords, FloatArray]:
+        """The chords from ``starts`` to ``end``, and how far the guesses are off them, squared.
+
+        By hand: a chain is short.
+        """
+        bx, by = self._points[end].tolist()
+        chords = [chord_between(ax, ay, bx, by) for ax, ay in self._points[starts].tolist()]
+        least = [
+            squared_distance(x, y, chord, self._is_line)
+            for (x, y), chord in zip(self._points[guesses].tolist(), chords, strict=True)
+        ]
+        return Chords(*np.array(chords).T), np.array(least)
 
     def _scan(self, chord: Chord, start: int, end: int) -> tuple[int, float]:
         split, greatest = -1, -1.0

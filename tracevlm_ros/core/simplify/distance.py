@@ -64,20 +64,21 @@ def squared_distance(x: float, y: float, chord: Chord, is_line: bool) -> float:
     The line is the paper's equation 2; a closed chord (both ends the same point) falls back to
     the distance to that point in both metrics.
     """
-    ux = x - chord.ax
-    uy = y - chord.ay
-    if chord.length2 < CLOSED_LENGTH2:
+    ax, ay, bx, by, dx, dy, length2 = chord
+    ux = x - ax
+    uy = y - ay
+    if length2 < CLOSED_LENGTH2:
         return ux * ux + uy * uy
     if not is_line:
-        along = ux * chord.dx + uy * chord.dy
+        along = ux * dx + uy * dy
         if along <= 0.0:
             return ux * ux + uy * uy
-        if along >= chord.length2:
-            vx = x - chord.bx
-            vy = y - chord.by
+        if along >= length2:
+            vx = x - bx
+            vy = y - by
             return vx * vx + vy * vy
-    cross = ux * chord.dy - uy * chord.dx
-    return cross * cross / chord.length2
+    cross = ux * dy - uy * dx
+    return cross * cross / length2
 
 
 def greatest_squared_length(u0: float, u1: float, w0: float, w1: float) -> float:
@@ -156,7 +157,7 @@ def squared_distances_each(
 ) -> FloatArray:
     """``squared_distances`` where every point has a chord of its own; shapes broadcast."""
     closed = chords.length2 < CLOSED_LENGTH2
-    if not closed.any():
+    if not np.count_nonzero(closed):
         return _distances_to_open(x, y, chords, is_line)
     opened = chords._replace(length2=np.where(closed, 1.0, chords.length2))
     distances = _distances_to_open(x, y, opened, is_line)
@@ -166,11 +167,45 @@ def squared_distances_each(
     return distances
 
 
-def chords_to(ax: FloatArray, ay: FloatArray, bx: float, by: float) -> Chords:
-    """The chords from each of ``ax``, ``ay`` to one point."""
-    dx = bx - ax
-    dy = by - ay
-    return Chords(ax, ay, np.full_like(ax, bx), np.full_like(ay, by), dx, dy, dx * dx + dy * dy)
+class Boxes(NamedTuple):
+    """Axis-aligned boxes by centre and half size, arrays of one shape."""
+
+    x: FloatArray
+    y: FloatArray
+    half_width: FloatArray
+    half_height: FloatArray
+
+    def at(self, place: IntArray | slice) -> "Boxes":
+        """The boxes at ``place``."""
+        return Boxes(*(values[place] for values in self))
+
+
+def squared_distance_bounds(boxes: Boxes, chord: Chord | Chords, is_line: bool) -> FloatArray:
+    """No point of a box has a greater ``squared_distance``, but for rounding: add the margins.
+
+    The squared distance to a segment is that to its line plus that by which the point lies before
+    or beyond it, along the line; each is greatest at some corner.
+    """
+    ux = boxes.x - chord.ax
+    uy = boxes.y - chord.ay
+    across, along = np.abs(chord.dx), np.abs(chord.dy)
+    bounds = np.abs(ux * chord.dy - uy * chord.dx)
+    bounds += boxes.half_width * along
+    bounds += boxes.half_height * across
+    bounds *= bounds
+    if not is_line:
+        middle = ux * chord.dx + uy * chord.dy
+        reach = boxes.half_width * across + boxes.half_height * along
+        outside = np.maximum(reach - middle, reach + middle - chord.length2)
+        np.maximum(outside, 0.0, out=outside)
+        bounds += outside * outside
+    closed = np.less(chord.length2, CLOSED_LENGTH2)
+    if not np.count_nonzero(closed):
+        bounds /= chord.length2
+        return np.asarray(bounds)
+    width, height = np.abs(ux) + boxes.half_width, np.abs(uy) + boxes.half_height
+    length2 = np.where(closed, 1.0, chord.length2)
+    return np.where(closed, width * width + height * height, bounds / length2)
 
 
 def _distances_to_open(
@@ -187,10 +222,10 @@ def _distances_to_open(
     along = ux * chord.dx
     along += uy * chord.dy
     before = along <= 0.0
-    if before.any():
+    if np.count_nonzero(before):
         np.copyto(cross, ux * ux + uy * uy, where=before)
     beyond = along >= chord.length2
-    if beyond.any():
+    if np.count_nonzero(beyond):
         vx = x - chord.bx
         vy = y - chord.by
         np.copyto(cross, vx * vx + vy * vy, where=beyond)
