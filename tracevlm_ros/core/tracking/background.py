@@ -113,7 +113,9 @@ def _robust_homography(start: FloatArray, end: FloatArray) -> _Fit | None:
     """RANSAC on matches (M, 2); None when they are too few or the result is absurd."""
     if len(start) < _MIN_FEATURES:
         return None
-    found, mask = cv2.findHomography(start, end, cv2.RANSAC, _RANSAC_PX, maxIters=_RANSAC_ROUNDS)
+    found, mask = cv2.findHomography(
+        start, end, cv2.USAC_ACCURATE, _RANSAC_PX, maxIters=_RANSAC_ROUNDS
+    )
     if found is None or not np.isfinite(found).all():
         return None
     homography = np.asarray(found, dtype=np.float64)

@@ -18,6 +18,7 @@ class TrackingConfig:
     ``round_trip_px``: largest forward-backward error (both FACTS: 93% of covered points rejected).
     ``template_px``: odd side of the patch that a keypoint keeps of its first sight;
     ``match_score``: correlation with that patch from which a keypoint counts as seen again,
+    ``sure_score``: from which, where it was expected, it needs no flow,
     ``doubt_score``: below it the point counts as covered. ``min_contrast``: smallest structure
     (grey levels per pixel, weaker direction) that can be followed at all.
     ``refresh_after``: frames of a patch between the two scores until it is taken anew;
@@ -40,6 +41,7 @@ class TrackingConfig:
     gate_px: float = 2.0
     round_trip_px: float = 1.0
     template_px: int = 13
+    sure_score: float = 0.9
     match_score: float = 0.8
     doubt_score: float = 0.6
     min_contrast: float = 1.5
@@ -74,6 +76,7 @@ class TrackingConfig:
         for name in ("refresh_after", "adopt_after", "lost_after"):
             require_range(f"tracking.{name}", getattr(self, name), 1, 10_000)
         for name in (
+            "sure_score",
             "match_score",
             "doubt_score",
             "lost_share",

@@ -15,12 +15,13 @@ from tracevlm_ros.core.tracking.motion import (
 )
 from tracevlm_ros.core.tracking.patches import PatchStore
 from tracevlm_ros.core.tracking.pictures import Pictures
-from tracevlm_ros.core.tracking.sighting import Followed, Sightings, sight
+from tracevlm_ros.core.tracking.sighting import Followed, Sightings, flow_of_weak, sight
 from tracevlm_ros.core.tracking.trace_points import TracePoints
 from tracevlm_ros.core.types import BoolArray, FloatArray, IntArray
 
 _VELOCITY_KEPT = 0.8
 _SLACK = 0.2
+_OWN_MOTION_PX = 0.5
 _GAP = 2
 _MIN_RIGID = 6
 _RIGID_SHARE = 0.7
@@ -40,21 +41,58 @@ class KeypointStep:
         if not traces:
             return
         predicted = [_carry(trace, motion) for trace in traces]
-        chosen = [self._patches.followed(trace.slot, trace.keypoints) for trace in traces]
+        chosen = [
+            self._expected_inside(trace, where, now, motion)
+            for trace, where in zip(traces, predicted, strict=True)
+        ]
         each = list(zip(traces, predicted, chosen, strict=True))
         followed = Followed(
             np.concatenate([trace.slot[points] for trace, _, points in each]),
             np.concatenate([trace.xy[points] for trace, _, points in each]),
             np.concatenate([where[points] + trace.velocity for trace, where, points in each]),
         )
-        self._patches.deform(followed.slots, _usable_jacobians(motion, followed.start))
         sightings = sight(followed, self._patches, before, now, self._config)
         first = 0
         for trace, where, points in each:
             own = sightings.part(slice(first, first + len(points)))
             trace.since = motion.homography @ trace.since
-            self._settle(trace, where, points, own, now, motion)
+            self._settle(trace, where, points, own, before, now, motion)
             first += len(points)
+
+    def _expected_inside(
+        self, trace: TracePoints, predicted: FloatArray, now: Pictures, motion: FrameMotion
+    ) -> IntArray:
+        """The keypoints to look for: those that can be followed and should be in the picture.
+
+        Patches of the others turn and grow with the scene all the same.
+        """
+        points = self._patches.followed(trace.slot, trace.keypoints)
+        self._patches.deform(trace.slot[points], _usable_jacobians(motion, trace.xy[points]))
+        trace.unseen[points] += 1
+        return points[within(predicted[points] + trace.velocity, now.grey.shape)]
+
+    def _lead_weak(
+        self,
+        trace: TracePoints,
+        predicted: FloatArray,
+        carried: FloatArray,
+        local: LocalMotion,
+        before: Pictures,
+        now: Pictures,
+    ) -> None:
+        """Let the flow lead the keypoints on plain surfaces of a trace that moves by itself.
+
+        Written to ``carried`` (N, 2). Where a trace moves with the scene, the homography knows
+        better than the flow of a plain surface.
+        """
+        weak = self._patches.weak(trace.slot, trace.keypoints)
+        weak = weak[within(predicted[weak], now.grey.shape)]
+        if len(weak) == 0:
+            return
+        moved = predicted[weak]
+        own = local.displacement(moved) if local.support else trace.velocity + np.zeros_like(moved)
+        if np.abs(own).max() * float(now.scale.mean()) >= _OWN_MOTION_PX:
+            carried[weak] = flow_of_weak(trace.xy[weak], moved + own, before, now, self._config)
 
     def _settle(
         self,
@@ -62,6 +100,7 @@ class KeypointStep:
         predicted: FloatArray,
         points: IntArray,
         sightings: Sightings,
+        before: Pictures,
         now: Pictures,
         motion: FrameMotion,
     ) -> None:
@@ -69,9 +108,9 @@ class KeypointStep:
         config = self._config
         gate = config.gate_px / float(now.scale.mean())
         expected = predicted[points]
-        local, agree = _vote(expected, sightings, gate)
-        recent = trace.unseen[points] <= _GAP
-        recent &= (trace.unseen[points] == 0) | (trace.status[points] != PointStatus.LOST)
+        local, agree = shared_motion(expected, sightings, gate, trace.velocity)
+        recent = trace.unseen[points] <= _GAP + 1
+        recent &= (trace.unseen[points] == 1) | (trace.status[points] != PointStatus.LOST)
         # A likeness to the last frame proves something only while the chain is unbroken.
         chained = sightings.alike & recent & agree & (not trace.lost)
         tracked = (sightings.matched & (agree | trace.original[points])) | chained
@@ -87,6 +126,7 @@ class KeypointStep:
             score[missed] = again.score
             tracked[missed] = back
         carried[points] = xy
+        self._lead_weak(trace, predicted, carried, local, before, now)
         nodes = trace.keypoints
         trace.move_between_keypoints(predicted, carried[nodes] - predicted[nodes])
         self._judge(trace, points, tracked, score, now, motion)
@@ -141,13 +181,14 @@ class KeypointStep:
         covered = ~tracked & (score < config.doubt_score)
         status[node[covered]] = PointStatus.LOST
         status[node[tracked]] = PointStatus.TRACKED
-        trace.unseen[points] = np.where(tracked, 0, trace.unseen[points] + 1)
+        trace.unseen[points[tracked]] = 0
         trace.spread_status(status)
         visible = inside[points]
         if visible.any():
             share = float(tracked.sum()) / float(visible.sum())
         else:
-            share = float(motion.ok and len(points) == 0 and bool(inside.any()))
+            followable = self._patches.followed(trace.slot, trace.keypoints)
+            share = float(motion.ok and len(followable) == 0 and bool(inside.any()))
         if trace.lost:
             if share >= config.recover_share:
                 trace.lost, trace.misses = False, 0
@@ -193,15 +234,26 @@ def _usable_jacobians(motion: FrameMotion, points: FloatArray) -> FloatArray:
     return jacobians
 
 
-def _vote(expected: FloatArray, sightings: Sightings, gate: float) -> tuple[LocalMotion, BoolArray]:
-    """The motion that most keypoints share, by the best evidence that enough of them have."""
+def shared_motion(
+    expected: FloatArray, sightings: Sightings, gate: float, velocity: FloatArray
+) -> tuple[LocalMotion, BoolArray]:
+    """The motion that most keypoints share, by the best evidence that enough of them have.
+
+    While a trace moves against the scene (``velocity``), a point that moves with the scene has
+    slipped off its object, unless it looks as at first.
+    """
     agree = np.zeros(len(expected), dtype=bool)
+    slipped = agree
+    if np.linalg.norm(velocity) > 2 * gate:
+        own = np.linalg.norm(sightings.xy - expected, axis=1)
+        slipped = (own < gate) & ~sightings.matched
     for evidence in (sightings.alike, sightings.consistent):
-        voters = np.flatnonzero(evidence)
+        voters = np.flatnonzero(evidence & ~slipped)
         if len(voters) == 0:
             continue
         moved = sightings.xy[voters] - expected[voters]
-        slack = _SLACK * float(np.linalg.norm(np.median(moved, axis=0)))
+        middle = np.sort(moved, axis=0)[len(moved) // 2]
+        slack = _SLACK * float(np.hypot(middle[0], middle[1]))
         local, _ = fit_local_motion(expected[voters], sightings.xy[voters], gate + slack)
         if local.support:
             error = expected + local.displacement(expected) - sightings.xy

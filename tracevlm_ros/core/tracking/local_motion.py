@@ -51,15 +51,16 @@ def fit_local_motion(
     displacement = measured - predicted
     if not np.isfinite(displacement).all():
         return no_motion(), nobody
-    candidates = displacement[:: max(1, count // _MAX_CANDIDATES)]
-    apart = ((displacement[None] - candidates[:, None]) ** 2).sum(axis=2)
+    dx, dy = displacement.T
+    every = slice(None, None, max(1, count // _MAX_CANDIDATES))
+    apart = (dx - dx[every, None]) ** 2 + (dy - dy[every, None]) ** 2
     loose = apart < (2 * gate_px) ** 2
     agree = loose[int(loose.sum(axis=1).argmax())]
     motion = no_motion()
     for _ in range(_ROUNDS):
         motion = _least_squares(predicted[agree], displacement[agree], stiffness)
-        error = np.linalg.norm(motion.displacement(predicted) - displacement, axis=1)
-        closer = error < gate_px
+        ex, ey = (motion.displacement(predicted) - displacement).T
+        closer = ex * ex + ey * ey < gate_px * gate_px
         unchanged = bool((closer == agree).all())
         agree = closer
         if unchanged or not closer.any():
@@ -70,12 +71,13 @@ def fit_local_motion(
 
 
 def _least_squares(points: FloatArray, displacement: FloatArray, stiffness: float) -> LocalMotion:
-    centre = points.mean(axis=0)
-    shift = displacement.mean(axis=0)
+    count = len(points)
+    centre = points.sum(axis=0) / count
+    shift = displacement.sum(axis=0) / count
     linear = np.zeros((2, 2))
-    if len(points) >= _MIN_AFFINE:
+    if count >= _MIN_AFFINE:
         offset = points - centre
-        spread = float((offset**2).sum(axis=1).mean())
-        normal = offset.T @ offset + (stiffness * spread + 1e-6) * np.eye(2)
+        normal = offset.T @ offset
+        normal += (stiffness * np.trace(normal) / count + 1e-6) * np.eye(2)
         linear = np.linalg.solve(normal, offset.T @ (displacement - shift)).T
-    return LocalMotion(centre, shift, linear, len(points))
+    return LocalMotion(centre, shift, linear, count)

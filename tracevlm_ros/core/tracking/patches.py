@@ -16,6 +16,7 @@ from tracevlm_ros.core.types import BoolArray, FloatArray, Image, IntArray
 
 _GOOD_SCORE = 0.9
 _REMAP_ROWS = 16384
+_STEEPEST, _UNIT, _ONES = slice(0, 2), 2, 3
 _FAR = (-1e4, 3e4)
 _GROW = 128
 _FLAT = 8.0
@@ -44,8 +45,7 @@ class PatchStore:
         self._side = side_px
         self._min_contrast = min_contrast
         area = side_px * side_px
-        self._pixels: Floats32 = np.empty((0, area), dtype=np.float32)
-        self._steepest: Floats32 = np.empty((0, 2, area), dtype=np.float32)
+        self._kernels: Floats32 = np.empty((0, 4, area), dtype=np.float32)
         self._level: Floats32 = np.empty(0, dtype=np.float32)
         self._contrast: Floats32 = np.empty(0, dtype=np.float32)
         self.followable: BoolArray = np.empty(0, dtype=bool)
@@ -77,8 +77,9 @@ class PatchStore:
         slope -= slope.mean(axis=2, keepdims=True)
         slope -= (slope @ unit[:, :, None]) * unit[:, None, :]
         hessian = slope @ slope.transpose(0, 2, 1) + 1e-6 * np.eye(2, dtype=np.float32)
-        self._pixels[taken] = unit
-        self._steepest[taken] = np.linalg.solve(hessian, slope)
+        self._kernels[taken, _STEEPEST] = np.linalg.solve(hessian, slope)
+        self._kernels[taken, _UNIT] = unit
+        self._kernels[taken, _ONES] = 1.0
         self._level[taken] = pixels.mean(axis=1)
         self._contrast[taken] = norm / self._side
         self.deformation[taken] = np.eye(2)
@@ -89,40 +90,34 @@ class PatchStore:
         at = slots[points]
         return points[(at >= 0) & self.followable[at]] if len(self.followable) else points[:0]
 
-    def align(self, grey: Image, slots: IntArray, points: FloatArray, reach_px: float) -> Alignment:
+    def weak(self, slots: IntArray, points: IntArray) -> IntArray:
+        """Those of ``points`` whose patch has too little structure to be found again."""
+        at = slots[points]
+        return points[(at >= 0) & ~self.followable[at]] if len(self.followable) else points[:0]
+
+    def align(
+        self, grey: Image, slots: IntArray, points: FloatArray, reach_px: float, *, rounds: int = 3
+    ) -> Alignment:
         """Move ``points`` (M, 2) onto the patches of ``slots``, by at most ``reach_px``.
 
-        Points that would move farther come back unmoved with score -1.
+        Points that would move farther come back unmoved with score -1. Two Gauss-Newton steps
+        make a round; only points that do not look right after the first one take the others.
         """
         if len(slots) == 0:
             return Alignment(points.copy(), np.empty(0))
         known = finite_rows(points)
         xy = np.where(known[:, None], points, 0.0)
-        score = self._refine(grey, slots, xy)
+        look = _Look(self._kernels[slots], self.deformation[slots], self._offsets)
+        score = look.refine(grey, xy, 2)
         poor = np.flatnonzero(score < _GOOD_SCORE)
-        if len(poor):
+        if len(poor) and rounds > 1:
             again = xy[poor]
-            self._refine(grey, slots[poor], again)
-            score[poor] = self._refine(grey, slots[poor], again)
+            score[poor] = look.part(poor).refine(grey, again, 2 * (rounds - 1))
             xy[poor] = again
         with np.errstate(invalid="ignore"):
             away = ~(np.linalg.norm(xy - points, axis=1) <= reach_px)
         xy[away], score[away] = points[away], -1.0
         return Alignment(xy, score)
-
-    def _refine(self, grey: Image, slots: IntArray, xy: FloatArray) -> FloatArray:
-        """Two Gauss-Newton steps, written to ``xy`` (M, 2); the score before the second one."""
-        shape = self.deformation[slots]
-        lattice = self._lattice(shape)
-        unit, steepest = self._pixels[slots], self._steepest[slots]
-        score = np.zeros(len(slots))
-        for _ in range(2):
-            seen = _unit(_sample(grey, xy, lattice))[0]
-            step = steepest @ (unit - seen)[:, :, None]
-            xy += (shape @ step)[:, :, 0]
-            np.clip(xy, _FAR[0], _FAR[1], out=xy)
-            score = (seen * unit).sum(axis=1).astype(np.float64)
-        return score
 
     def covered(self, grey: Image, slots: IntArray, points: FloatArray) -> BoolArray:
         """Which of the patches look different at ``points`` (M, 2), without moving them.
@@ -132,12 +127,12 @@ class PatchStore:
         """
         if len(slots) == 0:
             return np.zeros(0, dtype=bool)
-        pixels = _sample(grey, points, self._lattice(self.deformation[slots]))
+        pixels = _sample(grey, points, _lattice(self.deformation[slots], self._offsets))
         unit, norm = _unit(pixels)
         level, contrast = pixels.mean(axis=1), norm / self._side
         before = self._contrast[slots]
         flat = before < _FLAT
-        score = (unit * self._pixels[slots]).sum(axis=1)
+        score = (unit * self._kernels[slots, _UNIT]).sum(axis=1)
         other = (np.abs(level - self._level[slots]) > _LEVEL_STEP) | (
             contrast > 1.5 * before + _SPREAD_STEP
         )
@@ -163,27 +158,59 @@ class PatchStore:
         centre = wide[:, 1:-1, 1:-1].reshape(len(points), side * side)
         return centre, gradient.astype(np.float32)
 
-    def _lattice(self, shape: FloatArray) -> Floats32:
-        """Offsets (2, M, A) of the pixels of patches deformed by ``shape`` (M, 2, 2)."""
-        across, down = self._offsets
-        part = shape.astype(np.float32)[:, :, :, None]
-        lattice: Floats32 = (part[:, :, 0] * across + part[:, :, 1] * down).transpose(1, 0, 2)
-        return lattice
-
     def _reserve(self, count: int) -> IntArray:
         missing = count - len(self._free)
         if missing > 0:
             grow = max(missing, _GROW)
-            first = len(self._pixels)
+            first = len(self._kernels)
             area = self._side * self._side
-            self._pixels = np.concatenate([self._pixels, np.zeros((grow, area), np.float32)])
-            self._steepest = np.concatenate([self._steepest, np.zeros((grow, 2, area), np.float32)])
+            self._kernels = np.concatenate([self._kernels, np.zeros((grow, 4, area), np.float32)])
             self._level = np.concatenate([self._level, np.zeros(grow, np.float32)])
             self._contrast = np.concatenate([self._contrast, np.zeros(grow, np.float32)])
             self.followable = np.concatenate([self.followable, np.zeros(grow, bool)])
             self.deformation = np.concatenate([self.deformation, np.zeros((grow, 2, 2))])
             self._free.extend(range(first, first + grow))
         return np.array([self._free.pop() for _ in range(count)], dtype=np.int64)
+
+
+class _Look:
+    """The patches of M points as they should appear in one frame.
+
+    ``kernels`` (M, 4, A) times grey levels (M, A) gives at once the step of Gauss-Newton (2), the
+    product with the patch and the sum: the first three ignore brightness, since their rows sum to
+    zero, and the steepest rows ignore contrast, since they are orthogonal to the patch.
+    """
+
+    def __init__(self, kernels: Floats32, shape: FloatArray, offsets: Floats32) -> None:
+        self._kernels = kernels
+        self._shape = shape
+        self._offsets = offsets
+        self._lattice = _lattice(shape, offsets)
+
+    def part(self, chosen: IntArray) -> "_Look":
+        return _Look(self._kernels[chosen], self._shape[chosen], self._offsets)
+
+    def refine(self, grey: Image, xy: FloatArray, steps: int) -> FloatArray:
+        """Gauss-Newton ``steps``, written to ``xy`` (M, 2); the score before the last one."""
+        score = np.zeros(len(xy))
+        for _ in range(steps):
+            seen = _sample(grey, xy, self._lattice)
+            products = np.matmul(self._kernels, seen[:, :, None])[:, :, 0].astype(np.float64)
+            energy = np.einsum("ma,ma->m", seen, seen).astype(np.float64)
+            energy -= products[:, _ONES] ** 2 / seen.shape[1]
+            norm = np.sqrt(np.maximum(energy, 1.0))
+            products /= norm[:, None]
+            xy -= np.matmul(self._shape, products[:, _STEEPEST, None])[:, :, 0]
+            np.clip(xy, _FAR[0], _FAR[1], out=xy)
+            score = products[:, _UNIT]
+        return score
+
+
+def _lattice(shape: FloatArray, offsets: Floats32) -> Floats32:
+    """Offsets (2, M, A) of the pixels of patches deformed by ``shape`` (M, 2, 2)."""
+    rows = np.ascontiguousarray(shape.transpose(1, 0, 2), dtype=np.float32)
+    lattice: Floats32 = (rows.reshape(-1, 2) @ offsets).reshape(2, len(shape), -1)
+    return lattice
 
 
 def _sample(grey: Image, points: FloatArray, lattice: Floats32) -> Floats32:

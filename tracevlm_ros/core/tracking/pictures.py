@@ -1,6 +1,6 @@
 """The grey pictures that the tracker keeps of a frame."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -61,9 +61,12 @@ def take_pictures(image_rgb: Image, work_long_side: int) -> Pictures:
 
 def shows_nothing(pictures: Pictures, black_level: float) -> bool:
     """True for a black (or otherwise uniform) frame: no structure above ``black_level``."""
-    return (
-        float(pictures.look.std()) < black_level and float(pictures.thumbnail.std()) < black_level
-    )
+    return all(_spread(image) < black_level for image in (pictures.look, pictures.thumbnail))
+
+
+def _spread(image: NDArray[Any]) -> float:
+    """Standard deviation of the pixels of ``image`` (H, W)."""
+    return float(cv2.meanStdDev(image)[1][0, 0])
 
 
 def correlation(one: Pictures, two: Pictures) -> float:

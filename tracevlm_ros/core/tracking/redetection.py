@@ -52,9 +52,11 @@ class Redetection:
         """Keep how ``trace`` looks in ``pictures``, now and then while it is seen well."""
         self._age[trace_id] = self._age.get(trace_id, 0) + 1
         known = trace_id in self._memories
+        if (known and self._age[trace_id] < _RENEW_EVERY) or trace.misses:
+            return
         points = self._patches.followed(trace.slot, trace.keypoints)
         points = points[within(trace.xy[points], pictures.grey.shape)]
-        if (known and self._age[trace_id] < _RENEW_EVERY) or len(points) == 0 or trace.misses:
+        if len(points) == 0:
             return
         seen = trace.status[points] == PointStatus.TRACKED
         if known and float(seen.mean()) < _GOOD_SHARE:

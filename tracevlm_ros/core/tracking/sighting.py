@@ -23,6 +23,10 @@ class Followed(NamedTuple):
     start: FloatArray
     guess: FloatArray
 
+    def part(self, where: IntArray) -> "Followed":
+        """Some of the keypoints."""
+        return Followed(self.slots[where], self.start[where], self.guess[where])
+
 
 class Sightings(NamedTuple):
     """``xy`` (M, 2) pixels of the new frame; ``score`` (M,) correlation there with the first
@@ -54,37 +58,58 @@ def sight(
     now: Pictures,
     config: TrackingConfig,
 ) -> Sightings:
-    """Follow the keypoints, then compare them with their first sight.
+    """Compare the keypoints with their first sight where they are expected, else follow them.
 
-    Those that do not match where the flow led are compared at ``guess``: something that moves
-    close by can mislead the flow. The way back is checked, and both ends compared, only for
-    those that match nowhere.
+    What looks as at first where it was expected needs no flow. Of the others, the place where the
+    flow leads is compared with the first sight, and the way back checked for those that match
+    nowhere.
     """
-    slots, start, guess = followed
-    flow = _follow(before.work, now.work, before.to_work(start), config, now, guess)
-    found = flow.found
-    xy = np.where(found[:, None], now.to_full(flow.xy), guess)
     reach = _ALIGN_REACH_PX / float(now.scale.mean())
-    aligned = patches.align(now.grey, slots, xy, reach)
-    led_astray = np.flatnonzero(aligned.score < config.match_score)
-    if len(led_astray):
-        there = patches.align(now.grey, slots[led_astray], guess[led_astray], reach)
-        better = there.score >= config.match_score
-        aligned.xy[led_astray[better]] = there.xy[better]
-        aligned.score[led_astray[better]] = there.score[better]
-    matched = (aligned.score >= config.match_score) & within(aligned.xy, now.grey.shape)
+    xy, score = patches.align(now.grey, followed.slots, followed.guess, reach, rounds=1)
+    found = np.ones(len(xy), dtype=bool)
+    led = xy.copy()
+    missed = np.flatnonzero(score < config.sure_score)
+    if len(missed):
+        slots, start, guess = followed.part(missed)
+        flow = _follow(before.work, now.work, before.to_work(start), config, now.to_work(guess))
+        found[missed] = flow.found
+        led[missed] = np.where(flow.found[:, None], now.to_full(flow.xy), guess)
+        aligned = patches.align(now.grey, slots, led[missed], reach)
+        better = (score[missed] < config.match_score) | (aligned.score > score[missed])
+        xy[missed[better]], score[missed[better]] = aligned.xy[better], aligned.score[better]
+    matched = (score >= config.match_score) & within(xy, now.grey.shape)
+    xy = np.where(matched[:, None], xy, led)
     consistent, alike = matched.copy(), matched.copy()
     unsure = np.flatnonzero(~matched & found & within(xy, now.grey.shape))
     if len(unsure):
-        origin = before.to_work(start[unsure])
-        back = _follow(now.work, before.work, now.to_work(xy[unsure]), config)
-        gap = np.linalg.norm(back.xy - origin, axis=1)
-        consistent[unsure] = back.found & (gap < config.round_trip_px)
-        same = likeness(before.grey, start[unsure], now.grey, xy[unsure], config.template_px)
+        start = followed.start[unsure]
+        consistent[unsure] = _leads_back(start, xy[unsure], before, now, config)
+        same = likeness(before.grey, start, now.grey, xy[unsure], config.template_px)
         alike[unsure] = consistent[unsure] & (same >= config.match_score)
-    return Sightings(
-        np.where(matched[:, None], aligned.xy, xy), aligned.score, matched, consistent, alike
-    )
+    return Sightings(xy, score, matched, consistent, alike)
+
+
+def flow_of_weak(
+    start: FloatArray, guess: FloatArray, before: Pictures, now: Pictures, config: TrackingConfig
+) -> FloatArray:
+    """Where points (M, 2) with too little structure to be found again went, by flow alone.
+
+    ``guess`` stands where the flow does not lead back or leads too far from it.
+    """
+    flow = _follow(before.work, now.work, before.to_work(start), config, now.to_work(guess))
+    xy = now.to_full(flow.xy)
+    away = np.linalg.norm(flow.xy - now.to_work(guess), axis=1)
+    good = flow.found & (away < 2 * config.gate_px) & _leads_back(start, xy, before, now, config)
+    return np.where(good[:, None], xy, guess)
+
+
+def _leads_back(
+    start: FloatArray, end: FloatArray, before: Pictures, now: Pictures, config: TrackingConfig
+) -> BoolArray:
+    """Whether the flow from ``end`` (M, 2) in ``now`` ends near ``start`` in ``before``."""
+    back = _follow(now.work, before.work, now.to_work(end), config)
+    gap = np.linalg.norm(back.xy - before.to_work(start), axis=1)
+    return np.asarray(back.found & (gap < config.round_trip_px), dtype=bool)
 
 
 def _follow(
@@ -92,8 +117,6 @@ def _follow(
     after: Image,
     points: FloatArray,
     config: TrackingConfig,
-    now: Pictures | None = None,
     guess: FloatArray | None = None,
 ) -> Flow:
-    aim = None if now is None or guess is None else now.to_work(guess)
-    return follow(before, after, points, aim, window_px=config.window_px, levels=config.levels)
+    return follow(before, after, points, guess, window_px=config.window_px, levels=config.levels)
