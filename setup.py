@@ -67,7 +67,7 @@ setup(
             "evaluation/report/*.css",
             "nodes/*.yaml",
         ],
-        "training": ["*.json"],
+        "training": ["*.json", "configs/*.json"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

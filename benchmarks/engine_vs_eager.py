@@ -94,7 +94,7 @@ class Eager:
 
     def _mask(self, features: VisionFeatures, grounded: Grounded, seg: torch.Tensor) -> None:
         index = torch.zeros(1, dtype=torch.int64)
-        self._model.segment(features, index, grounded, self._trace.valid, seg)
+        self._model.segment(features, index, grounded, self._trace, seg)
 
 
 def take_turns(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, dict[str, float]]:

@@ -34,7 +34,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 MANIFEST_NAME = "manifest.json"
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 CODEBOOK_TOKENS = 6
 EMBEDDINGS_NAME = "embeddings.npy"
 TOKENIZER_NAME = "tokenizer.json"
@@ -115,14 +115,19 @@ GRAPHS: dict[str, GraphSpec] = {
             "values": _CACHE_GROWN,
         },
     ),
-    # deep and shallow are shared by the T traces of the frame.
+    # deep and shallow are shared by the T traces of the frame. points, pen_up and valid are those
+    # of tvp. prior is the mask of a moment ago carried to this frame, 0..1; all 0 where there is
+    # none. seg_embeddings of 0 ask for what the stroke alone tells.
     "mask": GraphSpec(
         inputs={
             "deep": TensorSpec("float32", (1, "C_deep", "h_deep", "w_deep")),
             "shallow": TensorSpec("float32", (1, "C_shallow", "h_shallow", "w_shallow")),
             "enhanced": TensorSpec("float32", ("T", "N", "D")),
             "trace_tokens": TensorSpec("float32", ("T", "K", "D")),
+            "points": TensorSpec("float32", ("T", "K", 2)),
+            "pen_up": TensorSpec("float32", ("T", "K")),
             "valid": TensorSpec("float32", ("T", "K")),
+            "prior": TensorSpec("float32", ("T", "h_shallow", "w_shallow")),
             "seg_embeddings": TensorSpec("float32", ("T", CODEBOOK_TOKENS, "D")),
         },
         outputs={"mask_logits": TensorSpec("float32", ("T", "h_mask", "w_mask"))},

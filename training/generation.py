@@ -112,8 +112,8 @@ def describe_and_segment(
         answer = generate(model, one, keypoints, tokenizer, layout)
         mask = None
         if answer.seg_embeddings is not None:
-            valid = traces.batch.valid[row : row + 1]
+            trace = TraceBatch(*(part[row : row + 1] for part in traces.batch))
             index = torch.zeros(1, dtype=torch.int64)
-            mask = model.segment(features, index, one, valid, answer.seg_embeddings[None])[0]
+            mask = model.segment(features, index, one, trace, answer.seg_embeddings[None])[0]
         found.append(Described(answer, None if mask is None else mask.numpy()))
     return found

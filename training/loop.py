@@ -1,25 +1,29 @@
 """The training loop: resumable at any step, losses apart, stops cleanly on SIGTERM."""
 
+import copy
 import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tracevlm_ros.core.errors import ConfigError
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.data.sample import PATCH_CLASSES
 from training.data.stream import Stream
+from training.devices import to_device, training_device
 from training.model.tracevlm import TraceVLM
 from training.optimisers import Optimisers
+from training.prefetch import Batches
 from training.processors import idle_processors
 from training.settings import STAGES, TrainConfig
-from training.steps import Terms, joint_terms, total, vision_terms
+from training.steps import Terms, grounding_terms, joint_terms, total, vision_terms
 from training.tokenizer import load_tokenizer, prompt_layout
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -35,6 +39,25 @@ def freeze_for(stage: str, model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+def set_training(stage: str, model: nn.Module) -> None:
+    """Training mode for what ``stage`` trains; what is frozen keeps its running statistics too."""
+    for name, part in model.named_children():
+        part.train(name in STAGES[stage])
+
+
+def load_initial(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> str:
+    """Weights of another stage where name and shape agree; says what begins anew."""
+    own = model.state_dict()
+    fitting = {
+        name: value
+        for name, value in weights.items()
+        if name in own and own[name].shape == value.shape
+    }
+    model.load_state_dict(fitting, strict=False)
+    anew = sorted({".".join(name.split(".")[:2]) for name in own if name not in fitting})
+    return f"{len(fitting)} of {len(own)} tensors from the checkpoint; anew: {anew or 'none'}"
+
+
 class Trainer:
     """A run in ``folder``. ``initial`` gives weights to start from (another stage's checkpoint)."""
 
@@ -47,16 +70,20 @@ class Trainer:
     ) -> None:
         torch.set_num_threads(config.threads or 1)
         torch.manual_seed(config.seed)
-        torch.use_deterministic_algorithms(True)
+        self.device = training_device(config.device)
+        torch.use_deterministic_algorithms(True, warn_only=self.device.type == "cuda")
         self.config, self.folder, self._say = config, folder, say
         self.tokenizer = load_tokenizer()
-        self.model = TraceVLM(config.model_config(), PATCH_CLASSES)
+        self.model = TraceVLM(config.model_config(), PATCH_CLASSES).to(self.device)
         self.layout = prompt_layout(self.tokenizer, self.model.config.vision.merged_grid)
         self.stream = Stream(
             config.data, self.model.config, self.tokenizer, self.layout, config.seed
         )
         self._weights = self._class_weights()
+        draw = self.stream.vision if config.stage == "vision" else self.stream.joint
+        self._batches = Batches(draw, config.steps, config.loaders)
         trained = freeze_for(config.stage, self.model)
+        set_training(config.stage, self.model)
         self.optimiser = Optimisers(self.model, config.optimiser)
         self.step, self._seconds = 0, 0.0
         self._history: list[dict[str, Any]] = []
@@ -65,7 +92,7 @@ class Trainer:
         if (folder / CHECKPOINT_NAME).exists():
             self._resume(load_checkpoint(folder / CHECKPOINT_NAME))
         elif initial is not None:
-            self.model.load_state_dict(load_checkpoint(initial).weights)
+            say(load_initial(self.model, load_checkpoint(initial).weights))
         say(f"{config.stage}: {trained:,} parameters train, step {self.step} of {config.steps}")
 
     def run(self, until: int | None = None) -> None:
@@ -83,9 +110,11 @@ class Trainer:
                 if self.step % self.config.save_every == 0:
                     self.save()
                 every = self.config.evaluate_every
-                if every and self.config.stage != "vision" and self.step % every == 0:
+                speaks = "model" in STAGES[self.config.stage]
+                if every and speaks and self.step % every == 0:
                     self._evaluate()
         finally:
+            self._batches.close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self.save()
@@ -122,19 +151,26 @@ class Trainer:
         return {"step": self.step, "rate": rate, "norm": float(norm), **named}
 
     def _terms(self, step: int) -> Terms:
-        if self.config.stage == "vision":
-            image, labels = self.stream.vision(step)
-            return vision_terms(self.model, image, labels, self._weights)
-        return joint_terms(self.model, self.stream.joint(step), self.config.loss, self._weights)
+        batch = to_device(self._batches.of_step(step), self.device)
+        half = self.config.precision == "bf16"
+        # The fused attention kernel of the CPU takes four times as long backwards.
+        kind = self.device.type
+        with torch.autocast(kind, torch.bfloat16, half), sdpa_kernel(SDPBackend.MATH):
+            if self.config.stage == "vision":
+                image, labels = batch
+                return vision_terms(self.model, image, labels, self._weights)
+            terms = grounding_terms if self.config.stage == "grounding" else joint_terms
+            return terms(self.model, batch, self.config.loss, self._weights)
 
     def _class_weights(self) -> dict[str, torch.Tensor]:
         shape = torch.ones(PATCH_CLASSES["shape"])
         shape[0] = BACKGROUND_WEIGHT
-        return {"shape": shape, "category": self.stream.category_weights()}
+        weights = {"shape": shape, "category": self.stream.category_weights()}
+        return {name: weight.to(self.device) for name, weight in weights.items()}
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         stored, mine = dict(checkpoint.config), self.config.as_mapping()
-        for free in ("steps", "save_every", "evaluate_every", "threads"):
+        for free in ("steps", "save_every", "evaluate_every", "threads", "loaders", "device"):
             stored.pop(free, None)
             mine.pop(free, None)
         differing = [key for key in mine if stored.get(key) != _plain(mine[key])]
@@ -153,9 +189,9 @@ class Trainer:
     def _evaluate(self) -> None:
         from training.evaluation import evaluate_synthetic
 
-        self.model.eval()
-        scores = evaluate_synthetic(self.model, self.tokenizer, self.layout, scenes=25)
-        self.model.train()
+        # Generation, with its many small steps, runs on the CPU.
+        model = copy.deepcopy(self.model).cpu().eval()
+        scores = evaluate_synthetic(model, self.tokenizer, self.layout, scenes=25)
         record = {"step": self.step, "evaluation": scores.as_mapping()}
         self._history.append(record)
         self._write(record)
@@ -168,7 +204,7 @@ class Trainer:
         left_min = (self.config.steps - self.step) * step_s / 60.0
         terms = " ".join(
             f"{name} {record[name]:.3f}"
-            for name in ("text", "ref", "dice", "patch")
+            for name in ("text", "ref", "dice", "patch", "trace")
             if name in record
         )
         self._say(f"step {self.step} {terms} | {step_s:.2f} s/step, {left_min:.0f} min left")

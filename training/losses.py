@@ -12,16 +12,18 @@ from training.model.patch_heads import IGNORED
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
-    """Weights of the terms; the paper has text 1, ref 2, dice 0.5 and no patch term."""
+    """Weights of the terms; the paper has text 1, ref 2, dice 0.5 and no labels per patch or
+    trace."""
 
     text: float = 1.0
     ref: float = 2.0
     dice: float = 0.5
     patch: float = 1.0
+    trace: float = 0.5
     claimed_twice: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("text", "ref", "dice", "patch", "claimed_twice"):
+        for name in ("text", "ref", "dice", "patch", "trace", "claimed_twice"):
             require_range(name, getattr(self, name), 0.0, 1000.0)
 
 
@@ -36,7 +38,7 @@ def ref_loss(logits: Tensor, masks: Tensor, image_index: Tensor, claimed_twice: 
 
     Two traces over the same object claim its pixels once.
     """
-    claims = torch.zeros(int(image_index.max()) + 1, *masks.shape[1:], device=masks.device)
+    claims = masks.new_zeros(int(image_index.max()) + 1, *masks.shape[1:])
     for image in range(len(claims)):
         own = masks[image_index == image].round()
         if len(own):
@@ -54,11 +56,14 @@ def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
     return (1.0 - score).mean()
 
 
-def patch_loss(
+def label_loss(
     logits: dict[str, Tensor], labels: dict[str, Tensor], weights: dict[str, Tensor]
 ) -> Tensor:
-    """Sum over label groups of class-weighted cross-entropy; groups without a label add nothing."""
-    total = torch.zeros(())
+    """Labels per patch (B, classes, g, g) or per trace (T, classes).
+
+    Sum over label groups of class-weighted cross-entropy; groups without a label add nothing.
+    """
+    total = next(iter(labels.values())).new_zeros((), dtype=torch.float32)
     for group, planes in logits.items():
         if (labels[group] != IGNORED).any():
             total = total + F.cross_entropy(

@@ -11,7 +11,8 @@ from training.model.config import ModelConfig, nano, paper_mode, tiny
 
 STAGES: dict[str, tuple[str, ...]] = {
     "vision": ("visual", "patch_heads"),
-    "joint": ("visual", "patch_heads", "tvp", "model", "pixel_decoder"),
+    "grounding": ("visual", "patch_heads", "tvp", "trace_heads", "pixel_decoder"),
+    "joint": ("visual", "patch_heads", "tvp", "trace_heads", "model", "pixel_decoder"),
     "language": ("model",),
 }
 """What each stage trains, by the first name of the parameter; everything else is frozen."""
@@ -56,7 +57,9 @@ class TrainConfig:
     """``model`` is a preset; ``paper`` switches off what the paper does not have (ADR 0007).
 
     ``threads`` 0: as many as processors are idle at each step; results then differ in the last
-    bits from run to run.
+    bits from run to run. ``precision`` bf16 computes in it where PyTorch's autocast does; weights
+    stay fp32. ``device`` cpu, cuda, or auto: a GPU where there is one. ``loaders`` processes draw
+    batches ahead of the training (0: it does so itself).
     """
 
     stage: str = "joint"
@@ -67,6 +70,9 @@ class TrainConfig:
     save_every: int = 100
     evaluate_every: int = 400
     threads: int = 2
+    precision: str = "fp32"
+    device: str = "cpu"
+    loaders: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
@@ -77,6 +83,9 @@ class TrainConfig:
         require_range("steps", self.steps, 1, 100_000_000)
         require_range("save_every", self.save_every, 1, 100_000_000)
         require_range("evaluate_every", self.evaluate_every, 0, 100_000_000)
+        require_choice("precision", self.precision, ("fp32", "bf16"))
+        require_choice("device", self.device, ("cpu", "cuda", "auto"))
+        require_range("loaders", self.loaders, 0, 64)
         require_range("threads", self.threads, 0, 1024)
 
     def model_config(self) -> ModelConfig:

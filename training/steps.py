@@ -4,8 +4,11 @@ import torch
 from torch import Tensor
 
 from training.data.batch import Batch
-from training.losses import LossConfig, dice_loss, patch_loss, ref_loss, text_loss
+from training.losses import LossConfig, dice_loss, label_loss, ref_loss, text_loss
+from training.model.codebook import SCALES, TOKENS_PER_SCALE
 from training.model.tracevlm import TraceVLM
+from training.model.tvp import Grounded
+from training.model.vision import VisionFeatures
 
 Terms = dict[str, Tensor]
 
@@ -14,29 +17,70 @@ def vision_terms(
     model: TraceVLM, image: Tensor, labels: dict[str, Tensor], weights: dict[str, Tensor]
 ) -> Terms:
     """Loss per patch of images alone."""
-    return {"patch": patch_loss(model.patch_heads(model.encode(image).deep), labels, weights)}
+    return {"patch": label_loss(model.patch_heads(model.encode(image).deep), labels, weights)}
+
+
+def grounding_terms(
+    model: TraceVLM, batch: Batch, config: LossConfig, weights: dict[str, Tensor]
+) -> Terms:
+    """Masks and labels, before the language model has a say: ref, dice, patch, trace."""
+    features = model.encode(batch.image)
+    grounded = model.ground(features.tokens[batch.image_index], batch.trace)
+    unspoken = grounded.trace.new_zeros(
+        len(batch.image_index), SCALES * TOKENS_PER_SCALE, grounded.trace.shape[-1]
+    )
+    masks = _mask_terms(model, batch, features, grounded, unspoken, config)
+    return {**masks, **_label_terms(model, batch, features, grounded, config, weights)}
 
 
 def joint_terms(
     model: TraceVLM, batch: Batch, config: LossConfig, weights: dict[str, Tensor]
 ) -> Terms:
-    """All terms, already weighted: text, ref, dice, patch."""
+    """All terms, already weighted: text, ref, dice, patch, trace."""
     features = model.encode(batch.image)
     grounded = model.ground(features.tokens[batch.image_index], batch.trace)
     hidden = model.read(grounded, batch.prompt)
     columns = batch.codebook_columns[..., None].expand(-1, -1, hidden.shape[-1])
-    logits = model.segment(
-        features, batch.image_index, grounded, batch.trace.valid, hidden.gather(1, columns)
-    )
+    spoken = hidden.gather(1, columns)
     table = model.model.embed_tokens.weight
-    terms = {
+    return {
         "text": config.text * text_loss(hidden, table, batch.targets),
-        "ref": config.ref * ref_loss(logits, batch.masks, batch.image_index, config.claimed_twice),
-        "dice": config.dice * dice_loss(logits, batch.masks),
+        **_mask_terms(model, batch, features, grounded, spoken, config),
+        **_label_terms(model, batch, features, grounded, config, weights),
     }
+
+
+def _mask_terms(
+    model: TraceVLM,
+    batch: Batch,
+    features: VisionFeatures,
+    grounded: Grounded,
+    seg_embeddings: Tensor,
+    config: LossConfig,
+) -> Terms:
+    index = batch.image_index
+    logits = model.segment(features, index, grounded, batch.trace, seg_embeddings, batch.prior)
+    return {
+        "ref": config.ref * ref_loss(logits.float(), batch.masks, index, config.claimed_twice),
+        "dice": config.dice * dice_loss(logits.float(), batch.masks),
+    }
+
+
+def _label_terms(
+    model: TraceVLM,
+    batch: Batch,
+    features: VisionFeatures,
+    grounded: Grounded,
+    config: LossConfig,
+    weights: dict[str, Tensor],
+) -> Terms:
+    terms = {}
     if config.patch > 0:
         patches = model.patch_heads(features.deep)
-        terms["patch"] = config.patch * patch_loss(patches, batch.patch_labels, weights)
+        terms["patch"] = config.patch * label_loss(patches, batch.patch_labels, weights)
+    if config.trace > 0:
+        said = model.trace_heads(grounded.trace, batch.trace.valid)
+        terms["trace"] = config.trace * label_loss(said, batch.trace_labels, weights)
     return terms
 
 

@@ -60,6 +60,6 @@ def _floats(name: str, shape: list[int], random: torch.Generator) -> Tensor:
         return (torch.arange(shape[-1]) < shape[-1] - 2).float().repeat(shape[0], 1)
     if name == "pen_up":
         return (torch.rand(shape, generator=random) < 0.2).float()
-    if name in ("points", "dt_s"):
+    if name in ("points", "dt_s", "prior"):
         return torch.rand(shape, generator=random)
     return torch.randn(shape, generator=random)

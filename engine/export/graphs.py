@@ -9,6 +9,8 @@ from engine.contract import PRIMITIVE, TRACK
 from engine.export.language_graphs import language_graph
 from engine.export.track_graph import TrackGraph
 from engine.export.weight_types import set_weight_type
+from training.model.pixel_decoder import Asked
+from training.model.trace_cues import Stroke
 from training.model.trace_embedding import TraceBatch
 from training.model.tracevlm import TraceVLM
 from training.model.vision import VisionFeatures, normalise
@@ -53,12 +55,14 @@ class MaskGraph(nn.Module):
         shallow: Tensor,
         enhanced: Tensor,
         trace_tokens: Tensor,
+        points: Tensor,
+        pen_up: Tensor,
         valid: Tensor,
+        prior: Tensor,
         seg_embeddings: Tensor,
     ) -> Tensor:
-        logits: Tensor = self.pixel_decoder(
-            deep, shallow, enhanced, trace_tokens, valid, seg_embeddings
-        )
+        asked = Asked(trace_tokens, Stroke(points, pen_up, valid), prior)
+        logits: Tensor = self.pixel_decoder(deep, shallow, enhanced, asked, seg_embeddings)
         return logits
 
 

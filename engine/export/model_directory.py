@@ -25,6 +25,7 @@ from engine.export.torch_backend import TorchBackend
 from engine.export.weight_types import PRECISIONS
 from tracevlm_ros.core.tokens import SPECIAL
 from training.model.config import ModelConfig
+from training.model.convolutions import fold_norms
 from training.model.tracevlm import TraceVLM
 from training.tokenizer import special_ids
 
@@ -43,10 +44,12 @@ def write_model_directory(
 ) -> Exported:
     """Write ``directory`` anew; nothing is left half written, since a finished copy replaces it.
 
-    Weights of ``model`` are rounded to fp16 in place. Raises EngineError when ``directory`` exists
+    In ``model``, norms are folded into convolutions and weights rounded to fp16, in place. Raises
+    EngineError when ``directory`` exists
     and is no model directory.
     """
     model.eval()
+    fold_norms(model)
     round_weights(model)
     sizes = form.sizes(model_sizes(model.config), limits)
     with drafted(directory) as draft:
@@ -97,7 +100,7 @@ def model_sizes(config: ModelConfig) -> dict[str, int]:
         "C_deep": vision.width,
         "h_deep": vision.grid,
         "w_deep": vision.grid,
-        "C_shallow": vision.shallow_channels,
+        "C_shallow": vision.shallow_width,
         "h_shallow": 2 * vision.grid,
         "w_shallow": 2 * vision.grid,
         "h_mask": 4 * vision.grid,

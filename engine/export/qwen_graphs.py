@@ -15,9 +15,11 @@ from engine.export.language_graphs import language_graph
 from engine.export.track_graph import TrackGraph
 from tracevlm_ros.core.errors import EngineMismatch
 from training.model.config import QwenConfig
+from training.model.pixel_decoder import Asked
 from training.model.qwen.layout import Grid, all_places, frame_layout, window_layout
 from training.model.qwen.network import TraceQwen
 from training.model.qwen.patches import cut_still
+from training.model.trace_cues import Stroke
 from training.model.trace_embedding import TraceBatch
 from training.model.tvp import grid_centres
 from training.model.vision import VisionFeatures, normalise
@@ -112,11 +114,15 @@ class QwenMaskGraph(nn.Module):
         shallow: Tensor,
         enhanced: Tensor,
         trace_tokens: Tensor,
+        points: Tensor,
+        pen_up: Tensor,
         valid: Tensor,
+        prior: Tensor,
         seg_embeddings: Tensor,
     ) -> Tensor:
+        asked = Asked(trace_tokens, Stroke(points, pen_up, valid), prior)
         logits: Tensor = self.pixel_decoder(
-            deep, shallow, enhanced, trace_tokens, valid, seg_embeddings, self.token_grid
+            deep, shallow, enhanced, asked, seg_embeddings, self.token_grid
         )
         return logits
 

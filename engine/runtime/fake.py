@@ -15,6 +15,7 @@ from engine.runtime.limits import (
     require_image,
     require_index,
     require_open,
+    require_priors,
     require_prompts,
     require_seg_embeddings,
 )
@@ -101,12 +102,17 @@ class FakeEngine:
         return FakeGrounded(features.image_rgb, tuple(prompts))
 
     def segment(
-        self, grounded: Any, seg_embeddings: Sequence[NDArray[np.float32] | None]
+        self,
+        grounded: Any,
+        seg_embeddings: Sequence[NDArray[np.float32] | None],
+        priors: Sequence[NDArray[np.float32] | None] | None = None,
     ) -> list[NDArray[np.float32] | None]:
-        """Logits above 0 inside discs round the keypoints, radius as the embeddings say."""
+        """Logits above 0 inside discs round the keypoints, radius as the embeddings say; ``priors``
+        change nothing."""
         require_open(self._closed)
         image_rgb, prompts = _require_grounded(grounded)
         require_seg_embeddings(len(seg_embeddings), len(prompts))
+        require_priors(priors, len(prompts))
         return [
             None
             if embeddings is None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracevlm_ros.core.engine import EngineInfo, TracePrompt
 from tracevlm_ros.core.errors import EngineError, EngineMismatch
@@ -72,6 +73,20 @@ def require_index(index: int, count: int) -> None:
         raise EngineMismatch(
             f"trace index {index} asked, {count} traces are grounded; use 0..{count - 1}"
         )
+
+
+def require_priors(given: Sequence[NDArray[np.float32] | None] | None, count: int) -> None:
+    """Raise EngineMismatch unless there is one plane (h, w), or None, per grounded trace."""
+    if given is None:
+        return
+    if len(given) != count:
+        raise EngineMismatch(
+            f"{len(given)} earlier masks given for {count} grounded traces; give one per trace, "
+            "None where there is none"
+        )
+    for plane in given:
+        if plane is not None and (plane.ndim != 2 or 0 in plane.shape):
+            raise EngineMismatch(f"an earlier mask is {plane.shape}; give (h, w), 0..1")
 
 
 def require_seg_embeddings(given: int, count: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ from engine.runtime.limits import (
     require_image,
     require_index,
     require_open,
+    require_priors,
     require_prompts,
     require_seg_embeddings,
 )
@@ -34,6 +36,7 @@ from tracevlm_ros.core.types import Description, Image
 
 _SHARED = ("tokens", "deep", "shallow")
 _PER_TRACE = ("enhanced", "trace_tokens")
+_STROKE = ("points", "pen_up", "valid")
 
 
 class Features(NamedTuple):
@@ -45,10 +48,13 @@ class Features(NamedTuple):
 
 
 class TraceBatch(NamedTuple):
-    """T traces: ``enhanced`` (T, N, D), ``trace_tokens`` (T, K, D), ``valid`` (T, K)."""
+    """T traces: ``enhanced`` (T, N, D), ``trace_tokens`` (T, K, D), and where they run:
+    ``points`` (T, K, 2), ``pen_up`` and ``valid`` (T, K)."""
 
     enhanced: Tensor
     trace_tokens: Tensor
+    points: NDArray[np.float32]
+    pen_up: NDArray[np.float32]
     valid: NDArray[np.float32]
 
 
@@ -79,6 +85,7 @@ class ModelEngine:
             notes=notes,
         )
         self._width = sizes["D"]
+        self._prior_hw = (sizes["h_shallow"], sizes["w_shallow"])
         self._backend = backend
         self._language = Language(backend, manifest)
         self._memory = MemoryPressure()
@@ -111,17 +118,24 @@ class ModelEngine:
         return Grounded(features, batches, len(prompts), self._memory.new_prefixes())
 
     def segment(
-        self, grounded: Any, seg_embeddings: Sequence[NDArray[np.float32] | None]
+        self,
+        grounded: Any,
+        seg_embeddings: Sequence[NDArray[np.float32] | None],
+        priors: Sequence[NDArray[np.float32] | None] | None = None,
     ) -> list[NDArray[np.float32] | None]:
         """See ``Engine.segment``; only traces with embeddings cost time."""
         require_open(self._closed)
         frame = _require_grounded(grounded)
         require_seg_embeddings(len(seg_embeddings), frame.trace_count)
+        require_priors(priors, frame.trace_count)
+        earlier = [None] * frame.trace_count if priors is None else priors
         size = self._info.max_traces
         logits: list[NDArray[np.float32] | None] = []
         for number, batch in enumerate(frame.batches):
-            asked = seg_embeddings[number * size : (number + 1) * size]
-            logits += self._segment_batch(frame.features, batch, asked)
+            rows = slice(number * size, (number + 1) * size)
+            logits += self._segment_batch(
+                frame.features, batch, seg_embeddings[rows], earlier[rows]
+            )
         return logits
 
     def describe(
@@ -180,13 +194,15 @@ class ModelEngine:
     def _ground_batch(self, features: Features, prompts: Sequence[TracePrompt]) -> TraceBatch:
         inputs = pad_prompts(prompts, self._info.max_keypoints)
         out = self._run_fast("tvp", {"tokens": features.tokens, **inputs}, _PER_TRACE)
-        return TraceBatch(out["enhanced"], out["trace_tokens"], inputs["valid"])
+        stroke = (inputs[name] for name in _STROKE)
+        return TraceBatch(out["enhanced"], out["trace_tokens"], *stroke)
 
     def _segment_batch(
         self,
         features: Features,
         batch: TraceBatch,
         seg_embeddings: Sequence[NDArray[np.float32] | None],
+        priors: Sequence[NDArray[np.float32] | None],
     ) -> list[NDArray[np.float32] | None]:
         rows = [row for row, given in enumerate(seg_embeddings) if given is not None]
         if not rows:
@@ -200,7 +216,10 @@ class ModelEngine:
                 "shallow": features.shallow,
                 "enhanced": chosen.enhanced,
                 "trace_tokens": chosen.trace_tokens,
+                "points": chosen.points,
+                "pen_up": chosen.pen_up,
                 "valid": chosen.valid,
+                "prior": np.stack([fit_prior(priors[row], self._prior_hw) for row in rows]),
                 "seg_embeddings": np.stack(given),
             },
         )
@@ -225,7 +244,22 @@ class ModelEngine:
 
 def take(batch: TraceBatch, rows: list[int]) -> TraceBatch:
     """The traces ``rows`` of ``batch``, in host memory."""
-    return TraceBatch(host(batch.enhanced)[rows], host(batch.trace_tokens)[rows], batch.valid[rows])
+    return TraceBatch(
+        host(batch.enhanced)[rows],
+        host(batch.trace_tokens)[rows],
+        batch.points[rows],
+        batch.pen_up[rows],
+        batch.valid[rows],
+    )
+
+
+def fit_prior(prior: NDArray[np.float32] | None, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """``prior`` (h, w) averaged or interpolated to ``size_hw``; zeros where there is none."""
+    if prior is None:
+        return np.zeros(size_hw, np.float32)
+    shrinks = prior.shape[0] > size_hw[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(prior, size_hw[::-1], interpolation=how), np.float32)
 
 
 def pad_prompts(prompts: Sequence[TracePrompt], slots: int) -> dict[str, NDArray[np.float32]]:

@@ -187,8 +187,8 @@ class ForgetfulEngine(FakeEngine):
 
     silent_from = 10**9
 
-    def segment(self, grounded, seg_embeddings):  # type: ignore[no-untyped-def]
-        answers = super().segment(grounded, seg_embeddings)
+    def segment(self, grounded, seg_embeddings, priors=None):  # type: ignore[no-untyped-def]
+        answers = super().segment(grounded, seg_embeddings, priors)
         self.silent_from -= 1
         return [a if a is None or self.silent_from > 0 else -np.abs(a) for a in answers]
 

@@ -84,7 +84,7 @@ def _set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_set("version", to=2), "is version 2, this program reads version 1; re-export"),
+        (_set("version", to=3), "is version 3, this program reads version 2; re-export"),
         (_set("version", to=None), "is version None"),
         (_set("sizes", "D", to=7), "of graph 'vision' is .*the contract asks"),
         (_set("sizes", "N", to="4"), "'N' in 'sizes' .* is '4', it must be an integer"),

@@ -175,6 +175,17 @@ def test_traces_without_embeddings_get_no_mask_and_do_not_disturb_the_others(
     assert engine.segment(grounded, [None] * 5) == [None] * 5
 
 
+def test_the_mask_of_a_moment_ago_reaches_the_graph_at_its_size(engine: Engine) -> None:
+    prompts = [trace(1), trace(2)]
+    grounded = engine.ground(engine.encode(picture()), prompts)
+    asked = [embeddings(0), embeddings(1)]
+    plain = engine.segment(grounded, asked)
+    earlier = np.full((48, 40), 0.25, np.float32)
+    first, second = engine.segment(grounded, asked, [earlier, None])
+    assert_close(first, plain[0] + 0.25, atol=1e-5)
+    assert_close(second, plain[1], atol=1e-6)
+
+
 def test_a_frame_of_another_size_is_stretched_to_the_models_size(engine: Engine) -> None:
     small = picture()
     enlarged = np.repeat(np.repeat(small, 3, axis=0), 5, axis=1)
@@ -288,6 +299,8 @@ def test_a_question_over_the_limit_names_length_limit_and_remedy(engine: Engine)
         (lambda e, g: e.segment("grounded", [None]), "str; pass what ground gave"),
         (lambda e, g: e.segment(g, [None, None]), "2 segmentation embeddings given for 1"),
         (lambda e, g: e.segment(g, [np.zeros((6, 7), np.float32)]), r"\(6, 7\).*another model"),
+        (lambda e, g: e.segment(g, [None], [None, None]), "2 earlier masks given for 1"),
+        (lambda e, g: e.segment(g, [None], [np.zeros(3, np.float32)]), r"\(3,\); give \(h, w\)"),
         (lambda e, g: e.describe(g, 1), "index 1 asked, 1 traces"),
         (lambda e, g: e.encode(np.zeros((8, 8), np.uint8)), r"uint8 \(8, 8\)"),
     ],

@@ -55,14 +55,16 @@ def test_the_graphs_chained_by_a_host_equal_the_network() -> None:
     places = torch.from_numpy(prompt.position_ids)[:, None]
     hidden = qwen_graph("prefill", model, GRID)(rows[None], places)[1]
     seg = torch.randn(1, 6, 64)
-    masks = qwen_graph("mask", model, GRID)(deep, shallow, enhanced, features, trace.valid, seg)
+    stroke = (trace.points, trace.pen_up, trace.valid)
+    prior = torch.rand(1, *shallow.shape[-2:])
+    masks = qwen_graph("mask", model, GRID)(deep, shallow, enhanced, features, *stroke, prior, seg)
 
     frame = torch.zeros(1, dtype=torch.int64)
     encoded = model.encode([cut_patches(normalise(picture), model.config.vision)])[0]
     grounded = model.ground(encoded, trace, frame)
     spoken = Spoken(prompt, grounded.enhanced[0], grounded.trace[0, :4])
     torch.testing.assert_close(hidden[:, 0], model.read([spoken])[:, -1], rtol=0, atol=1e-5)
-    wanted = model.segment(encoded, frame, grounded, trace.valid, seg)
+    wanted = model.segment(encoded, frame, grounded, trace, seg, prior)
     torch.testing.assert_close(masks, wanted, rtol=0, atol=1e-5)
     assert prompt.ids[prompt.trace_columns[0]] == TOKENS.traj_pad
 

@@ -211,7 +211,8 @@ def _mask() -> tuple[list[_Node], dict[str, Any]]:
         ("Mul", ["trace_tokens", "present"], "kept", {}),
         ("ReduceSum", ["kept", "both"], "traced", {"keepdims": 0}),
         ("ReduceMean", ["seg_embeddings", "both"], "asked", {"keepdims": 0}),
-        ("Sum", ["seen", "traced", "asked", "level"], "score", {}),
+        ("ReduceMean", ["prior", "both"], "before", {"keepdims": 0}),
+        ("Sum", ["seen", "traced", "asked", "level", "before"], "score", {}),
         ("Unsqueeze", ["score", "both"], "scores", {}),
         ("Add", ["fine", "scores"], "mask_logits", {}),
     ]

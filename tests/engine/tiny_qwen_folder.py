@@ -51,6 +51,11 @@ def write_tiny_folder(
         for parameter in model.parameters():
             parameter.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.2)
         model.model.language_model.embed_tokens.weight.normal_()
+        # With large weights the decoder amplifies rounding until it decides what the mask is.
+        for parameter in model.pixel_decoder.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(0.6)
+        model.pixel_decoder.bias.fill_(-30.0)
     named = {name: value.detach().contiguous() for name, value in model.named_parameters()}
     backbone = {
         released(name): value.to(dtype)

@@ -48,7 +48,7 @@ def outputs(model: TraceVLM) -> dict[str, np.ndarray]:
     hidden = model.read(grounded, PromptBatch(ids, places, torch.tensor([0, 1]), columns))
     first = model.model(hidden[:, :9], places[:, :, :9])
     second = model.model(hidden[:, 9:], places[:, :, 9:], (first.keys, first.values))
-    masks = model.segment(features, torch.tensor([0, 0]), grounded, trace.valid, hidden[:, -6:])
+    masks = model.segment(features, torch.tensor([0, 0]), grounded, trace, hidden[:, -6:])
     found = {
         "tokens": features.tokens, "deep": features.deep, "shallow": features.shallow,
         "enhanced": grounded.enhanced, "trace": grounded.trace, "hidden": hidden,

@@ -56,7 +56,8 @@ def test_a_question_goes_into_the_prompt_and_is_not_learned() -> None:
     prompt = simplify_trace(
         TraceTarget(np.array([[1.0, 1.0, 0.0], [9.0, 9.0, 0.5]])), (16, 16), 1.0, 6
     )
-    found = sequences([Pointed(0, 0, prompt, "what colour is it?", "red")], tokenizer, layout, 6)
+    item = Pointed(0, 0, prompt, "what colour is it?", "red", np.zeros((4, 4), np.float32))
+    found = sequences([item], tokenizer, layout, 6)
     question = encode_words(tokenizer, "what colour is it?")
     ids = found.prompt.ids[0].tolist()
     start = ids.index(layout.ask) + 1

@@ -6,7 +6,7 @@ import torch
 from tests.training.tiny import DATA, tiny_model, tiny_run
 from tracevlm_ros.core.errors import ConfigError, InputError
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.loop import CHECKPOINT_NAME, LOG_NAME, Trainer, freeze_for
+from training.loop import CHECKPOINT_NAME, LOG_NAME, Trainer, freeze_for, load_initial
 from training.settings import OptimiserConfig
 
 
@@ -121,3 +121,43 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
     assert rates[10:80] == pytest.approx([1.0] * 70)
     assert rates[99] == pytest.approx(0.1 + 0.9 / 20)
     assert DATA.images == 2
+
+
+def test_grounding_leaves_the_language_model_alone_and_needs_no_words(tmp_path) -> None:
+    trainer = Trainer(tiny_run(stage="grounding", steps=2), tmp_path, say=_quiet)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.run()
+    moved = {
+        name.split(".")[0]
+        for name, value in trainer.model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert moved == {"visual", "patch_heads", "tvp", "trace_heads", "pixel_decoder"}
+
+
+def test_what_a_stage_freezes_keeps_its_running_statistics(tmp_path) -> None:
+    trainer = Trainer(tiny_run(stage="language", steps=2), tmp_path, say=_quiet)
+    before = {name: value.clone() for name, value in trainer.model.named_buffers()}
+    trainer.run()
+    assert any("running_mean" in name for name in before)
+    for name, value in trainer.model.named_buffers():
+        assert torch.equal(value, before[name]), name
+
+
+def test_weights_that_do_not_fit_begin_anew_and_are_named(tmp_path) -> None:
+    model = tiny_model()
+    weights = {name: value + 1.0 for name, value in model.state_dict().items()}
+    weights["pixel_decoder.bias"] = torch.zeros(3)
+    report = load_initial(model, weights)
+    assert "anew: ['pixel_decoder.bias']" in report
+    assert torch.equal(model.state_dict()["tvp.code_proj.bias"], weights["tvp.code_proj.bias"])
+
+
+def test_training_in_half_precision_keeps_the_weights_whole_and_the_losses_close(tmp_path) -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        trainer = Trainer(tiny_run(precision=precision), tmp_path / precision, say=_quiet)
+        losses[precision] = trainer._train_one()
+        assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+    for name in ("text", "ref", "dice", "patch", "trace"):
+        assert losses["bf16"][name] == pytest.approx(losses["fp32"][name], rel=0.03)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.losses import dice_loss, patch_loss, ref_loss, text_loss
+from training.losses import dice_loss, label_loss, ref_loss, text_loss
 from training.model.patch_heads import IGNORED
 
 
@@ -60,4 +60,4 @@ def test_a_label_group_without_labels_adds_nothing() -> None:
         "category": torch.full((1, 2, 2), IGNORED),
     }
     alone = torch.nn.functional.cross_entropy(logits["shape"], labels["shape"])
-    torch.testing.assert_close(patch_loss(logits, labels, {}), alone)
+    torch.testing.assert_close(label_loss(logits, labels, {}), alone)

@@ -128,7 +128,7 @@ def test_masks_have_the_shape_of_the_picture_for_each_trace() -> None:
     trace = random_traces(2, 6, 4)
     frame = torch.zeros(2, dtype=torch.int64)
     grounded = model.ground(stills, trace, frame)
-    masks = model.segment(stills, frame, grounded, trace.valid, torch.randn(2, 6, 64))
+    masks = model.segment(stills, frame, grounded, trace, torch.randn(2, 6, 64))
     assert masks.shape == (2, 4 * 6, 4 * 10)
     assert masks.std() > 0
 

@@ -59,8 +59,9 @@ def test_merged_tokens_are_in_raster_order() -> None:
 
 
 def test_both_stems_give_the_shapes_of_the_contract() -> None:
-    for stem in ("conv", "linear"):
-        tokens, deep, shallow = _encoder(stem=stem)(torch.randn(2, 3, 64, 64))
+    for stem, details, channels in (("conv", 0, 16), ("conv", 4, 32), ("linear", 0, 16)):
+        encoder = _encoder(stem=stem, detail_channels=details)
+        tokens, deep, shallow = encoder(torch.randn(2, 3, 64, 64))
         assert tokens.shape == (2, 4, 32)
         assert deep.shape == (2, 32, 4, 4)
-        assert shallow.shape == (2, 16, 8, 8)
+        assert shallow.shape == (2, channels, 8, 8)

@@ -81,9 +81,16 @@ class Engine(Protocol):
         """
 
     def segment(
-        self, grounded: Any, seg_embeddings: Sequence[NDArray[np.float32] | None]
+        self,
+        grounded: Any,
+        seg_embeddings: Sequence[NDArray[np.float32] | None],
+        priors: Sequence[NDArray[np.float32] | None] | None = None,
     ) -> list[NDArray[np.float32] | None]:
-        """Pixel decoder: mask logits float32 ``mask_size_hw`` per trace; None where unprompted."""
+        """Pixel decoder: mask logits float32 ``mask_size_hw`` per trace; None where unprompted.
+
+        ``priors`` are the masks of a moment ago carried to this frame, one per trace, (h, w)
+        float32 0..1 of any size, None where there is none. An engine may make no use of them.
+        """
 
     def describe(
         self,

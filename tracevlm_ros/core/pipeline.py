@@ -179,7 +179,9 @@ class Pipeline:
         embeddings = [None if self._live.is_lost(x) else x.seg_embeddings for x in shown]
         trace_ids = [live.trace_id for live in shown]
         seeds = {live.trace_id: self._live.surely_seen(live) for live in shown}
-        logits = self._memory.fuse(trace_ids, self.engine.segment(grounded, embeddings), seeds)
+        priors = [self._memory.prior(trace_id) for trace_id in trace_ids]
+        said = self.engine.segment(grounded, embeddings, priors)
+        logits = self._memory.fuse(trace_ids, said, seeds)
         return compose(frame, trace_ids, logits), grounded
 
     def _requests(self, shown: list[LiveTrace]) -> tuple[DescribeRequest, ...]:

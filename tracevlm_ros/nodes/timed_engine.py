@@ -39,10 +39,13 @@ class TimedEngine:
         return grounded
 
     def segment(
-        self, grounded: Any, seg_embeddings: Sequence[NDArray[np.float32] | None]
+        self,
+        grounded: Any,
+        seg_embeddings: Sequence[NDArray[np.float32] | None],
+        priors: Sequence[NDArray[np.float32] | None] | None = None,
     ) -> list[NDArray[np.float32] | None]:
         start_s = time.monotonic()
-        logits = self._engine.segment(grounded, seg_embeddings)
+        logits = self._engine.segment(grounded, seg_embeddings, priors)
         self._stopwatch.add("engine_segment", start_s)
         return logits
 

@@ -19,18 +19,21 @@ from training.tokenizer import encode_words
 
 
 class Pointed(NamedTuple):
-    """One trace of a batch: which image, which of its instances, the keypoints, what is said."""
+    """One trace of a batch: which image, which of its instances, the keypoints, what is said, and
+    the mask of a moment ago at the shallow resolution, (2g, 2g) 0..1."""
 
     image: int
     instance: int
     prompt: TracePrompt
     question: str | None
     answer: str
+    prior: np.ndarray
 
 
 class Batch(NamedTuple):
     """``targets`` (R, L) ids of the next token, ``IGNORED`` where nothing is learned;
-    ``codebook_columns`` (R, 6); ``masks`` (T, h, w) covered share of each pixel, 0..1."""
+    ``codebook_columns`` (R, 6); ``masks`` (T, h, w) covered share of each pixel, 0..1;
+    ``trace_labels`` (T,) class of the pointed object per label group; ``prior`` (T, h/2, w/2)."""
 
     image: Tensor
     patch_labels: dict[str, Tensor]
@@ -40,6 +43,8 @@ class Batch(NamedTuple):
     targets: Tensor
     codebook_columns: Tensor
     masks: Tensor
+    trace_labels: dict[str, Tensor]
+    prior: Tensor
 
 
 def trace_batch(prompts: Sequence[TracePrompt], slots: int) -> TraceBatch:
@@ -158,7 +163,8 @@ def assemble(
     grid: int,
     slots: int,
 ) -> Batch:
-    """All tensors of one joint training step."""
+    """All tensors of one joint training step, padded to its longest trace, ``slots`` at most."""
+    slots = min(slots, max(len(p.prompt.points) for p in pointed))
     sequenced = sequences(pointed, tokenizer, layout, slots)
     masks = [shrink(samples[p.image].instances[p.instance].mask, 4 * grid) for p in pointed]
     return Batch(
@@ -170,4 +176,14 @@ def assemble(
         targets=sequenced.targets,
         codebook_columns=sequenced.codebook_columns,
         masks=torch.from_numpy(np.stack(masks)),
+        trace_labels={
+            group: torch.tensor(
+                [
+                    samples[p.image].instances[p.instance].classes.get(group, IGNORED)
+                    for p in pointed
+                ]
+            )
+            for group in PATCH_CLASSES
+        },
+        prior=torch.from_numpy(np.stack([p.prior for p in pointed])),
     )

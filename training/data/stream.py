@@ -15,7 +15,9 @@ from tracevlm_ros.core.prompt import PromptLayout
 from tracevlm_ros.core.settings import require_range
 from training.data.batch import Batch, Pointed, assemble, image_batch, label_batch
 from training.data.categories import CATEGORIES
+from training.data.cutouts import paste
 from training.data.photos import InstancePhotos, PhotoConfig
+from training.data.priors import draw_prior
 from training.data.sample import Sample
 from training.data.synthetic import SyntheticConfig, SyntheticScenes
 from training.data.traces import draw_trace, simplify_trace
@@ -26,18 +28,21 @@ from training.model.config import ModelConfig
 class DataConfig:
     """``photos`` is a folder in COCO form, or empty for synthetic scenes alone.
 
-    ``photo_share`` of the images of a batch are photos; ``question_share`` of the traces come with
-    a question in place of the caption task.
+    ``photo_share`` of the images of a batch are photos, on ``paste_share`` of which objects of
+    other photos are laid; ``question_share`` of the traces come with a question in place of the
+    caption task.
     """
 
     photos: str = ""
     photo_share: float = 0.4
+    paste_share: float = 0.5
     question_share: float = 0.15
     images: int = 8
     traces_per_image: int = 4
 
     def __post_init__(self) -> None:
         require_range("photo_share", self.photo_share, 0.0, 1.0)
+        require_range("paste_share", self.paste_share, 0.0, 1.0)
         require_range("question_share", self.question_share, 0.0, 1.0)
         require_range("images", self.images, 1, 4096)
         require_range("traces_per_image", self.traces_per_image, 1, 64)
@@ -90,8 +95,18 @@ class Stream:
 
     def _sample(self, rng: np.random.Generator) -> tuple[Sample, bool]:
         if self.photos is not None and rng.random() < self._config.photo_share:
-            return self.photos.sample(rng), True
+            return self._pasted(self.photos, rng), True
         return self.scenes.sample(rng), False
+
+    def _pasted(self, photos: InstancePhotos, rng: np.random.Generator) -> Sample:
+        """A photo, sometimes with one to three objects of other photos over it."""
+        sample = photos.sample(rng)
+        if rng.random() >= self._config.paste_share:
+            return sample
+        for _ in range(int(rng.integers(1, 4))):
+            source = photos.sample(rng)
+            sample = paste(sample, source, photos.choose_instance(rng, source.instances), rng)
+        return sample
 
     def _point(
         self, sample: Sample, is_photo: bool, image: int, rng: np.random.Generator
@@ -115,5 +130,7 @@ class Stream:
             asks = rng.random() < self._config.question_share
             choice = int(rng.integers(1, len(item.answers))) if asks else 0
             question, answer = item.answers[choice]
-            pointed.append(Pointed(image, index, prompt, question, answer))
+            others = [o.mask for at, o in enumerate(sample.instances) if at != index]
+            prior = draw_prior(item.mask, others, rng, 2 * self._model.vision.grid)
+            pointed.append(Pointed(image, index, prompt, question, answer, prior))
         return pointed

@@ -10,21 +10,21 @@ from tracevlm_ros.core.settings import require_choice, require_range
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VisionConfig:
     """The Qwen2.5-VL vision encoder; ``stem`` conv replaces its linear patch embedding, and
-    ``local_mixing`` puts a 5x5 depthwise convolution over the patches before each block."""
+    ``detail_channels`` of the stem's stride-4 map go with the shallow features (0: none)."""
 
     image_size: int = 256
     patch_size: int = 16
     width: int = 192
-    depth: int = 6
+    depth: int = 4
     heads: int = 6
     mlp_width: int = 512
     window_patches: int = 8
-    full_attention_blocks: tuple[int, ...] = (1, 3, 5)
+    full_attention_blocks: tuple[int, ...] = (1, 3)
     merge: int = 2
     stem: str = "conv"
-    local_mixing: bool = True
     shallow_block: int = 1
     shallow_channels: int = 64
+    detail_channels: int = 12
 
     def __post_init__(self) -> None:
         require_choice("stem", self.stem, ("conv", "linear"))
@@ -38,6 +38,12 @@ class VisionConfig:
         if self.width % (4 * self.heads):
             raise ConfigError(f"width {self.width} must be a multiple of 4 x heads {self.heads}")
         require_range("shallow_block", self.shallow_block, 0, self.depth - 1)
+        require_range("detail_channels", self.detail_channels, 0, 64 if self.stem == "conv" else 0)
+
+    @property
+    def shallow_width(self) -> int:
+        """Channels of the shallow map, the stride-4 details included."""
+        return self.shallow_channels + 4 * self.detail_channels
 
     @property
     def grid(self) -> int:
@@ -105,11 +111,17 @@ class LanguageConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecoderConfig:
-    """The two-level pixel decoder: channels per level (deep, shallow), heads, two-way layers."""
+    """The two-level pixel decoder: channels per level (deep, shallow), heads, two-way layers.
+
+    ``cues`` adds what a stroke and the last mask say about each pixel, and ``mixing`` residual
+    convolutions before and after the two-way layers of each level; both go beyond the paper.
+    """
 
     channels: tuple[int, int] = (128, 64)
     heads: int = 4
     layers: int = 2
+    cues: bool = False
+    mixing: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +129,7 @@ class ModelConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
     tvp: TVPConfig = field(default_factory=TVPConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    decoder: DecoderConfig = field(default_factory=lambda: DecoderConfig(cues=True, mixing=1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,12 +254,13 @@ def tiny() -> ModelConfig:
             full_attention_blocks=(1,),
             shallow_block=0,
             shallow_channels=16,
+            detail_channels=4,
         ),
         tvp=TVPConfig(heads=2, mlp_width=48, max_keypoints=6),
         language=LanguageConfig(
             width=32, depth=2, heads=2, kv_heads=1, mlp_width=48, rope_sections=(2, 3, 3)
         ),
-        decoder=DecoderConfig(channels=(32, 16), heads=2),
+        decoder=DecoderConfig(channels=(32, 16), heads=2, cues=True, mixing=1),
     )
 
 
@@ -255,7 +268,7 @@ def paper_mode(config: ModelConfig) -> ModelConfig:
     """Switch off what the paper does not have: gamma from 0, no codes, plain patch embedding."""
     return dataclasses.replace(
         config,
-        vision=dataclasses.replace(config.vision, stem="linear", local_mixing=False),
+        vision=dataclasses.replace(config.vision, stem="linear", detail_channels=0),
         tvp=dataclasses.replace(
             config.tvp,
             gamma_init=0.0,
@@ -263,6 +276,7 @@ def paper_mode(config: ModelConfig) -> ModelConfig:
             position_codes=False,
             near_embedding=False,
         ),
+        decoder=dataclasses.replace(config.decoder, cues=False, mixing=0),
     )
 
 

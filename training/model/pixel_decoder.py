@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from training.model.codebook import SCALES, CodebookFusion
 from training.model.config import DecoderConfig
+from training.model.convolutions import ResidualConv
+from training.model.trace_cues import Stroke, StrokeCues
 from training.model.trace_embedding import Fourier
 from training.model.tvp import MASKED, CrossAttention, grid_centres
 
@@ -42,49 +44,101 @@ class TwoWayLayer(nn.Module):
         return tokens, self.norms[3](pixels + told)
 
 
-class MaskLevel(nn.Module):
-    """One level: pixels (T, C, h, w), prompt (T, D), trace (T, K, D) -> logits (T, 2h, 2w).
+class FeatureSizes(NamedTuple):
+    """Channels of the deep and the shallow map, patches along one side of the square picture,
+    patches along one side of a merged token, channels of the stride-4 map within the shallow."""
 
+    deep: int
+    shallow: int
+    grid: int
+    merge: int
+    detail: int = 0
+
+
+class LevelSizes(NamedTuple):
+    """Working channels, pixels along one side, channels compared with the stroke, of details."""
+
+    channels: int
+    side: int
+    seen: int
+    detail: int
+
+
+class Asked(NamedTuple):
+    """What the decoder is told of T traces beside the picture: ``tokens`` (T, K, D) of TVP,
+    ``stroke`` where they run, ``prior`` (T, h, w) the mask of a moment ago carried to this frame,
+    0..1 at the shallow resolution, all 0 where there is none."""
+
+    tokens: Tensor
+    stroke: Stroke
+    prior: Tensor
+
+
+class MaskLevel(nn.Module):
+    """One level: pixels (T, C, h, w), prompt (T, D) and the traces -> logits (T, 2h, 2w).
+
+    ``seen`` (B, channels, h, w), B = T or 1, are the features that strokes are compared with.
     ``centres`` (h * w, 2) are those of the pixels where the picture is not the square ``side``.
     """
 
     centres: Tensor
 
-    def __init__(self, config: DecoderConfig, channels: int, width: int, side: int) -> None:
+    def __init__(self, config: DecoderConfig, sizes: LevelSizes, width: int, spread: bool) -> None:
         super().__init__()
+        channels = sizes.channels
         self.prompt_proj = nn.Linear(width, channels)
         self.trace_proj = nn.Linear(width, channels)
+        self.cues = StrokeCues(sizes.seen, spread) if config.cues else None
+        self.cue_proj = (
+            nn.Conv2d(self.cues.planes + 1, channels, 3, padding=1) if self.cues else None
+        )
+        self.before = nn.Sequential(*(ResidualConv(channels) for _ in range(config.mixing)))
+        self.after = nn.Sequential(*(ResidualConv(channels) for _ in range(config.mixing)))
         self.layers = nn.ModuleList(
             TwoWayLayer(channels, config.heads) for _ in range(config.layers)
         )
         self.place = Fourier(6)
         self.code_proj = nn.Linear(24, channels)
         self.up = nn.ConvTranspose2d(channels, channels // 2, 2, stride=2)
+        self.detail_proj = nn.Conv2d(sizes.detail, channels // 2, 1) if sizes.detail else None
         self.smooth = nn.Conv2d(channels // 2, channels // 2, 3, padding=1)
         self.hyper = nn.Sequential(
             nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels // 2)
         )
-        self.register_buffer("centres", grid_centres(side, side), persistent=False)
+        self.register_buffer("centres", grid_centres(sizes.side, sizes.side), persistent=False)
 
     def forward(
         self,
         pixels: Tensor,
+        seen: Tensor,
         prompt: Tensor,
-        trace: Tensor,
-        valid: Tensor,
+        asked: Asked,
         centres: Tensor | None = None,
+        detail: Tensor | None = None,
     ) -> Tensor:
+        """``detail`` (B, C_detail, 2h, 2w) are features at the resolution of the logits."""
         height, width = pixels.shape[-2:]
-        code = self.code_proj(self.place(self.centres if centres is None else centres))
+        centres = self.centres if centres is None else centres
+        if self.cues is not None and self.cue_proj is not None:
+            prior = F.adaptive_avg_pool2d(asked.prior[:, None], (height, width))
+            planes = torch.cat([self.cues(seen, centres, asked.stroke), prior], dim=1)
+            pixels = pixels + self.cue_proj(planes)
+        pixels = self.before(pixels)
+        code = self.code_proj(self.place(centres))
+        valid = asked.stroke.valid
         hidden = torch.cat([torch.zeros_like(valid[:, :1]), (1.0 - valid) * MASKED], dim=1)
         bias = hidden[:, None, None, :]
-        tokens = torch.cat([self.prompt_proj(prompt)[:, None], self.trace_proj(trace)], dim=1)
-        flat = pixels.flatten(2).transpose(1, 2)
+        tokens = [self.prompt_proj(prompt)[:, None], self.trace_proj(asked.tokens)]
+        told, flat = torch.cat(tokens, dim=1), pixels.flatten(2).transpose(1, 2)
         for layer in self.layers:
-            tokens, flat = layer(tokens, flat, code, bias)
-        grid = flat.transpose(1, 2).reshape(-1, flat.shape[2], height, width)
-        fine = F.gelu(self.smooth(F.gelu(self.up(grid))))
-        weights = self.hyper(tokens[:, 0])
+            told, flat = layer(told, flat, code, bias)
+        grid = flat.reshape(-1, height, width, flat.shape[2]).permute(0, 3, 1, 2)
+        grid = self.after(grid)
+        fine = self.up(grid)
+        if self.detail_proj is not None and detail is not None:
+            fine = fine + self.detail_proj(detail)
+        fine = F.relu(self.smooth(F.relu(fine)))
+        weights = self.hyper(told[:, 0])
         channels = fine.shape[1]
         logits: Tensor = weights[:, None] @ fine.flatten(2) * channels**-0.5
         return logits.reshape(-1, 2 * height, 2 * width)
@@ -93,23 +147,31 @@ class MaskLevel(nn.Module):
 class PixelDecoder(nn.Module):
     """``deep`` (B, C, g, g), ``shallow`` (B, C', 2g, 2g) of each trace's own frame, T traces.
 
-    ``token_grid`` (rows, columns) of the enhanced tokens lets pictures of any shape through:
-    ``deep`` is then (B, C, h, w) with ``merge`` patches per token, ``shallow`` twice that size.
+    The last ``4 * detail`` channels of ``shallow`` are the stride-4 map. With cues, segmentation
+    embeddings of 0 give a mask of what the stroke alone tells, before the language model has said
+    anything. ``token_grid`` (rows, columns) of the enhanced tokens lets
+    pictures of any shape through: ``deep`` is then (B, C, h, w) with ``merge`` patches per token,
+    ``shallow`` twice that size.
     """
 
-    def __init__(
-        self, config: DecoderConfig, width: int, grid: int, deep: int, shallow: int, merge: int
-    ) -> None:
+    def __init__(self, config: DecoderConfig, width: int, sizes: FeatureSizes) -> None:
         super().__init__()
+        self.detail = sizes.detail
         self.fusion = CodebookFusion()
+        self.unspoken = nn.Parameter(0.02 * torch.randn(SCALES, width)) if config.cues else None
         first, second = config.channels
+        deep, shallow = sizes.deep, sizes.shallow
         self.deep_proj = nn.Conv2d(deep, first, 1)
-        self.enhanced_up = nn.ConvTranspose2d(width, first, merge, stride=merge)
+        self.enhanced_up = nn.ConvTranspose2d(width, first, sizes.merge, stride=sizes.merge)
         self.shallow_proj = nn.Conv2d(shallow, second, 1)
         self.guide_proj = nn.ConvTranspose2d(first, second, 2, stride=2)
+        levels = (
+            LevelSizes(first, sizes.grid, deep, 0),
+            LevelSizes(second, 2 * sizes.grid, shallow, sizes.detail),
+        )
         self.levels = nn.ModuleList(
-            MaskLevel(config, channels, width, side)
-            for channels, side in ((first, grid), (second, 2 * grid))
+            MaskLevel(config, level, width, spread=number == 0)
+            for number, level in enumerate(levels)
         )
         self.level_weights = nn.Parameter(torch.zeros(SCALES))
         self.bias = nn.Parameter(torch.tensor(-2.0))
@@ -119,22 +181,24 @@ class PixelDecoder(nn.Module):
         deep: Tensor,
         shallow: Tensor,
         enhanced: Tensor,
-        trace: Tensor,
-        valid: Tensor,
+        asked: Asked,
         seg_embeddings: Tensor,
         token_grid: tuple[int, int] | None = None,
     ) -> Tensor:
         """Mask logits (T, 4g, 4g). ``deep`` and ``shallow`` have batch T, or 1 shared by all."""
         prompts = self.fusion(seg_embeddings)
+        if self.unspoken is not None:
+            prompts = prompts + self.unspoken
         centres = _level_centres(token_grid, deep, shallow)
         side = round(enhanced.shape[1] ** 0.5)
         rows, columns = token_grid or (side, side)
         tokens = enhanced.transpose(1, 2).reshape(-1, enhanced.shape[2], rows, columns)
         coarse_pixels = self.deep_proj(deep) + self.enhanced_up(tokens)
-        coarse = self.levels[0](coarse_pixels, prompts[:, 0], trace, valid, centres.deep)
+        coarse = self.levels[0](coarse_pixels, deep, prompts[:, 0], asked, centres.deep)
         fine_pixels = self.shallow_proj(shallow) + self.guide_proj(coarse_pixels)
         fine_pixels = fine_pixels * (1.0 + coarse.sigmoid()[:, None])
-        fine = self.levels[1](fine_pixels, prompts[:, 1], trace, valid, centres.shallow)
+        detail = F.pixel_shuffle(shallow[:, -4 * self.detail :], 2) if self.detail else None
+        fine = self.levels[1](fine_pixels, shallow, prompts[:, 1], asked, centres.shallow, detail)
         wide = F.interpolate(coarse[:, None], scale_factor=2.0, mode="bilinear")[:, 0]
         share = self.level_weights.softmax(0)
         logits: Tensor = 2.0 * (share[0] * wide + share[1] * fine) + self.bias

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from training.model.config import ModelConfig
 from training.model.language import LanguageModel
-from training.model.patch_heads import PatchHeads
-from training.model.pixel_decoder import PixelDecoder
+from training.model.patch_heads import PatchHeads, TraceHeads
+from training.model.pixel_decoder import Asked, FeatureSizes, PixelDecoder
+from training.model.trace_cues import Stroke
 from training.model.trace_embedding import TraceBatch
 from training.model.tvp import TVP, Grounded
 from training.model.vision import VisionEncoder, VisionFeatures, normalise
@@ -40,9 +41,18 @@ class TraceVLM(nn.Module):
         self.tvp = TVP(config.tvp, width, vision.merged_grid)
         self.model = LanguageModel(config.language)
         self.pixel_decoder = PixelDecoder(
-            config.decoder, width, vision.grid, vision.width, vision.shallow_channels, vision.merge
+            config.decoder,
+            width,
+            FeatureSizes(
+                vision.width,
+                vision.shallow_width,
+                vision.grid,
+                vision.merge,
+                vision.detail_channels,
+            ),
         )
         self.patch_heads = PatchHeads(vision.width, patch_classes or {})
+        self.trace_heads = TraceHeads(width, patch_classes or {})
 
     def encode(self, image: Tensor) -> VisionFeatures:
         """``image`` (B, H, W, 3), 0..255."""
@@ -72,16 +82,22 @@ class TraceVLM(nn.Module):
         features: VisionFeatures,
         image_index: Tensor,
         grounded: Grounded,
-        valid: Tensor,
+        trace: TraceBatch,
         seg_embeddings: Tensor,
+        prior: Tensor | None = None,
     ) -> Tensor:
-        """Mask logits (T, h, w); ``image_index`` (T,) is the frame of each trace."""
+        """Mask logits (T, h, w); ``image_index`` (T,) is the frame of each trace.
+
+        ``prior`` (T, h / 2, w / 2) is the mask of a moment ago, 0..1, see ``Asked``.
+        """
+        if prior is None:
+            prior = features.shallow.new_zeros(len(image_index), *features.shallow.shape[-2:])
+        stroke = Stroke(trace.points, trace.pen_up, trace.valid)
         logits: Tensor = self.pixel_decoder(
             features.deep[image_index],
             features.shallow[image_index],
             grounded.enhanced,
-            grounded.trace,
-            valid,
+            Asked(grounded.trace, stroke, prior),
             seg_embeddings,
         )
         return logits

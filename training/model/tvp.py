@@ -5,7 +5,7 @@ Options beyond the paper (ADR 0007): a Gaussian distance bias per head, 2-D posi
 visual side, and a "near the trace" embedding; the last also goes through ``gamma``.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,17 @@ def grid_centres(rows: int, columns: int, device: torch.device | None = None) ->
     return torch.stack([along.flatten(), down.flatten()], dim=-1)
 
 
-def squared_distance(centres: Tensor, trace: TraceBatch) -> Tensor:
+class HasStroke(Protocol):
+    """``points`` (T, K, 2) in 0..1 and ``pen_up`` (T, K) before which the pen was lifted."""
+
+    @property
+    def points(self) -> Tensor: ...
+
+    @property
+    def pen_up(self) -> Tensor: ...
+
+
+def squared_distance(centres: Tensor, trace: HasStroke) -> Tensor:
     """Squared distance (T, N, K) of ``centres`` (N, 2) to the segment that ends at each keypoint.
 
     The first keypoint, and one before which the pen was lifted, is a point.

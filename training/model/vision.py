@@ -6,7 +6,6 @@ pixel decoder and for learning from little data: a convolutional stem (option) a
 feature map.
 """
 
-import itertools
 from typing import NamedTuple
 
 import torch
@@ -14,39 +13,61 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.model.config import VisionConfig
+from training.model.convolutions import ConvNorm, ResidualConv
 from training.model.layers import RMSNorm, SwiGLU, join_heads, split_heads, turn
 from training.model.merger import PatchMerger
 
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
+QUARTER_CHANNELS = 32
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class VisionFeatures(NamedTuple):
     """``tokens`` (B, N, D) merged, raster order; ``deep`` (B, C, g, g) per patch;
-    ``shallow`` (B, C_shallow, 2g, 2g), twice the resolution."""
+    ``shallow`` (B, C_shallow, 2g, 2g), twice the resolution; its last 4 * detail channels are those
+    of the stride-4 map, four neighbouring pixels side by side."""
 
     tokens: Tensor
     deep: Tensor
     shallow: Tensor
 
 
+class Patches(NamedTuple):
+    """``patches`` (B, width, g, g); ``halfway`` (B, width / 2, 2g, 2g); ``quarter``
+    (B, QUARTER_CHANNELS, 4g, 4g), None from the linear stem."""
+
+    patches: Tensor
+    halfway: Tensor
+    quarter: Tensor | None
+
+
 class ConvStem(nn.Module):
-    """Four halvings to one vector per 16 px patch; gives the stride-8 map along the way."""
+    """A small residual network: four halvings to one vector per 16 px patch, and the maps of
+    stride 8 and 4 along the way."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        channels = (3, width // 8, width // 4, width // 2, width)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(channels)
+        self.begin = ConvNorm(3, QUARTER_CHANNELS, stride=2)
+        self.quarter = nn.Sequential(
+            ConvNorm(QUARTER_CHANNELS, QUARTER_CHANNELS, stride=2),
+            nn.ReLU(),
+            ResidualConv(QUARTER_CHANNELS),
         )
-        self.norms = nn.ModuleList(nn.GroupNorm(4, c) for c in channels[1:-1])
+        self.halfway = nn.Sequential(
+            ConvNorm(QUARTER_CHANNELS, width // 2, stride=2),
+            nn.ReLU(),
+            ResidualConv(width // 2),
+            ResidualConv(width // 2),
+        )
+        self.patches = nn.Sequential(
+            ConvNorm(width // 2, width, stride=2), nn.ReLU(), ResidualConv(width)
+        )
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) -> patches (B, width, H/16, W/16), half-way map (B, width/2, H/8, W/8)."""
-        x = pixels
-        for conv, norm in zip(self.convs[:-1], self.norms, strict=True):
-            x = F.silu(norm(conv(x)))
-        return self.convs[-1](x), x
+    def forward(self, pixels: Tensor) -> Patches:
+        """(B, 3, H, W) -> maps of H / 16, H / 8 and H / 4."""
+        quarter = self.quarter(F.relu(self.begin(pixels)))
+        halfway = self.halfway(quarter)
+        return Patches(self.patches(halfway), halfway, quarter)
 
 
 class LinearStem(nn.Module):
@@ -57,10 +78,9 @@ class LinearStem(nn.Module):
         self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size, bias=False)
         self.halfway = nn.ConvTranspose2d(width, width // 2, 2, stride=2)
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) -> patches (B, width, g, g), half-way map (B, width/2, 2g, 2g)."""
+    def forward(self, pixels: Tensor) -> Patches:
         patches = self.proj(pixels)
-        return patches, self.halfway(patches)
+        return Patches(patches, self.halfway(patches), None)
 
 
 class VisionAttention(nn.Module):
@@ -78,23 +98,13 @@ class VisionAttention(nn.Module):
         return out
 
 
-def local_mixing(width: int) -> nn.Conv2d:
-    """5x5 depthwise over the patch grid; starts at 0, so a block starts as Qwen's."""
-    conv = nn.Conv2d(width, width, 5, padding=2, groups=width)
-    nn.init.zeros_(conv.weight)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return conv
-
-
 class VisionBlock(nn.Module):
-    def __init__(self, width: int, heads: int, mlp_width: int, mix: bool = False) -> None:
+    def __init__(self, width: int, heads: int, mlp_width: int) -> None:
         super().__init__()
         self.norm1 = RMSNorm(width)
         self.norm2 = RMSNorm(width)
         self.attn = VisionAttention(width, heads)
         self.mlp = SwiGLU(width, mlp_width, bias=True)
-        self.local = local_mixing(width) if mix else None
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x), cos, sin)
@@ -117,30 +127,33 @@ class VisionEncoder(nn.Module):
             else LinearStem(config.width, config.patch_size)
         )
         self.blocks = nn.ModuleList(
-            VisionBlock(config.width, config.heads, config.mlp_width, config.local_mixing)
-            for _ in range(config.depth)
+            VisionBlock(config.width, config.heads, config.mlp_width) for _ in range(config.depth)
         )
         self.merger = PatchMerger(config.width, config.merge, token_width)
         self.deep_norm = RMSNorm(config.width)
         self.shallow_up = nn.ConvTranspose2d(config.width, config.shallow_channels, 2, stride=2)
         self.shallow_side = nn.Conv2d(config.width // 2, config.shallow_channels, 1)
+        self.detail = (
+            nn.Conv2d(QUARTER_CHANNELS, config.detail_channels, 1)
+            if config.detail_channels
+            else None
+        )
         cos, sin = rotary_tables(config)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
     def forward(self, pixels: Tensor) -> VisionFeatures:
-        patches, halfway = self.patch_embed(pixels)
+        patches, halfway, quarter = self.patch_embed(pixels)
         x = self._to_windows(patches)
         early = x
         for index, block in enumerate(self.blocks):
-            assert isinstance(block, VisionBlock)
-            if block.local is not None:
-                x = x + self._to_windows(block.local(self._to_grid(x)))
             x = self._run(block, x, index in self.config.full_attention_blocks)
             if index == self.config.shallow_block:
                 early = x
         grid = self._to_grid(x)
         shallow = F.silu(self.shallow_up(self._to_grid(early)) + self.shallow_side(halfway))
+        if self.detail is not None and quarter is not None:
+            shallow = torch.cat([shallow, F.pixel_unshuffle(self.detail(quarter), 2)], dim=1)
         deep = self.deep_norm(grid.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return VisionFeatures(self.merger(grid), deep, shallow)
 

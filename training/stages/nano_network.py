@@ -102,9 +102,9 @@ class NanoStage(StageNetwork[PackedBatch]):
         self, batch: PackedBatch, context: PackedEmbedding, view: Tensor, spoken: Tensor
     ) -> Tensor:
         seen = Grounded(context.grounded.enhanced[view], context.grounded.trace[view])
-        valid = batch.trace.valid[view]
+        trace = TraceBatch(*(part[view] for part in batch.trace))
         image = batch.view_image[view]
-        return self.network.segment(context.features, image, seen, valid, spoken.float())
+        return self.network.segment(context.features, image, seen, trace, spoken.float())
 
     @property
     def language(self) -> LanguageModel:

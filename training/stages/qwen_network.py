@@ -187,8 +187,8 @@ class QwenStage(StageNetwork[QwenBatch]):
     ) -> MaskGroup:
         frame = medium.frame[view]
         grounded = Grounded(seen.grounded.enhanced[view], seen.grounded.trace[view])
-        valid = medium.trace.valid[view]
-        logits = self.network.segment(seen.encoded, frame, grounded, valid, spoken)
+        trace = TraceBatch(*(part[view] for part in medium.trace))
+        logits = self.network.segment(seen.encoded, frame, grounded, trace, spoken)
         return MaskGroup(logits, wanted, frame)
 
     @property

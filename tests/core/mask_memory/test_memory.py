@@ -48,6 +48,20 @@ def test_a_mask_stays_on_its_object_while_the_model_is_not_asked() -> None:
         assert iou(mask, truth(index)) > 0.8, index
 
 
+def test_the_model_is_offered_the_carried_mask_as_shares_once_there_is_one() -> None:
+    memory = told(0)
+    memory.advance(frame(0), SEEN)
+    assert memory.prior(TRACE) is None
+    memory = told(4)
+    memory.advance(frame(4), SEEN)
+    shares = memory.prior(TRACE)
+    assert shares is not None
+    assert 0.0 <= shares.min() < 0.1
+    assert 0.9 < shares.max() <= 1.0
+    carried = memory.carried(TRACE)
+    np.testing.assert_array_equal(shares > 0.5, carried)
+
+
 def test_motion_alone_carries_a_mask_when_colours_are_switched_off() -> None:
     memory = told(5, colour_weight=0.0, kept=1.0)
     for index in range(5, 12):

@@ -87,6 +87,13 @@ class MaskMemory:
             return None
         return np.asarray(known.carried > 0)
 
+    def prior(self, trace_id: int) -> Field | None:
+        """The carried mask as shares 0..1 at the small size, for the model; None: not known."""
+        known = self._traces.get(trace_id)
+        if self._is_blind or known is None or known.carried is None or not known.is_alike:
+            return None
+        return share_of(known.carried)
+
     def fuse(
         self,
         trace_ids: Sequence[int],

@@ -48,8 +48,13 @@ class EncodedOnce:
     def ground(self, features: Any, prompts: Sequence[TracePrompt]) -> Any:
         return self._inner.ground(features, prompts)
 
-    def segment(self, grounded: Any, seg_embeddings: Sequence[NDArray[Any] | None]) -> Any:
-        return self._inner.segment(grounded, seg_embeddings)
+    def segment(
+        self,
+        grounded: Any,
+        seg_embeddings: Sequence[NDArray[Any] | None],
+        priors: Sequence[NDArray[Any] | None] | None = None,
+    ) -> Any:
+        return self._inner.segment(grounded, seg_embeddings, priors)
 
     def describe(
         self,

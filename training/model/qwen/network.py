@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from tracevlm_ros.core.errors import InputError
 from training.model.config import QwenConfig
 from training.model.language import LanguageModel, LanguageState
-from training.model.pixel_decoder import PixelDecoder
+from training.model.pixel_decoder import Asked, FeatureSizes, PixelDecoder
 from training.model.qwen.feature_maps import FeatureMaps, PixelMaps
 from training.model.qwen.layout import Grid
 from training.model.qwen.patches import Patches
 from training.model.qwen.prompt import QwenPrompt
 from training.model.qwen.vision import QwenFeatures, QwenVision
+from training.model.trace_cues import Stroke
 from training.model.trace_embedding import TraceBatch
 from training.model.tvp import TVP, Grounded, grid_centres
 
@@ -109,10 +110,9 @@ class TraceQwen(QwenBackbone):
         self.pixel_decoder = PixelDecoder(
             config.decoder,
             width,
-            reference_grid * vision.merge,
-            vision.width,
-            vision.shallow_channels,
-            vision.merge,
+            FeatureSizes(
+                vision.width, vision.shallow_channels, reference_grid * vision.merge, vision.merge
+            ),
         )
 
     def encode(self, patches: Sequence[Patches]) -> list[Encoded]:
@@ -193,16 +193,21 @@ class TraceQwen(QwenBackbone):
         encoded: Encoded,
         frame: Tensor,
         grounded: Grounded,
-        valid: Tensor,
+        trace: TraceBatch,
         seg_embeddings: Tensor,
+        prior: Tensor | None = None,
     ) -> Tensor:
-        """Mask logits (T, 4 rows, 4 columns), fp32; ``seg_embeddings`` (T, 6, D)."""
+        """Mask logits (T, 4 rows, 4 columns), fp32; ``seg_embeddings`` (T, 6, D), ``prior``
+        (T, 2 rows, 2 columns) the mask of a moment ago."""
+        shallow = encoded.maps.shallow[frame]
+        if prior is None:
+            prior = shallow.new_zeros(len(frame), *shallow.shape[-2:])
+        stroke = Stroke(trace.points, trace.pen_up, trace.valid)
         logits: Tensor = self.pixel_decoder(
             encoded.maps.deep[frame],
-            encoded.maps.shallow[frame],
+            shallow,
             grounded.enhanced.float(),
-            grounded.trace,
-            valid,
+            Asked(grounded.trace, stroke, prior),
             seg_embeddings.float(),
             self.token_grid(encoded.grid),
         )

@@ -1,0 +1,28 @@
+"""Where a run computes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tracevlm_ros.core.errors import ConfigError
+
+
+def training_device(name: str) -> torch.device:
+    """``auto`` is the GPU where there is one. Raises ConfigError for cuda without a GPU."""
+    present = torch.cuda.is_available()
+    if name == "cuda" and not present:
+        raise ConfigError("device is 'cuda' and PyTorch sees no GPU; set device=cpu or auto")
+    return torch.device("cuda" if present and name != "cpu" else "cpu")
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Every tensor of nested tuples and mappings on ``device``; other values stay as they are."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {name: to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, tuple):
+        moved = [to_device(value, device) for value in batch]
+        return type(batch)(*moved) if hasattr(batch, "_fields") else tuple(moved)
+    return batch

@@ -1,0 +1,64 @@
+"""Batches drawn ahead of the training step by other processes, in the order of the steps."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+from torch.utils.data import DataLoader, Dataset
+
+
+class _Steps(Dataset[Any]):
+    def __init__(self, draw: Callable[[int], Any], steps: int) -> None:
+        self._draw, self._steps = draw, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> Any:
+        return self._draw(step)
+
+
+class Batches:
+    """``draw(step)`` for each step asked; ``loaders`` 0 draws in this process.
+
+    A step out of order starts the processes anew at that step.
+    """
+
+    def __init__(self, draw: Callable[[int], Any], steps: int, loaders: int) -> None:
+        self._draw, self._steps, self._loaders = draw, steps, loaders
+        self._ahead: Iterator[Any] | None = None
+        self._next = -1
+
+    def of_step(self, step: int) -> Any:
+        if self._loaders == 0:
+            return self._draw(step)
+        if self._ahead is None or step != self._next:
+            self._ahead = self._start(step)
+        self._next = step + 1
+        return next(self._ahead)
+
+    def close(self) -> None:
+        """End the processes; asking again starts them anew."""
+        self._ahead = None
+
+    def _start(self, step: int) -> Iterator[Any]:
+        return iter(
+            DataLoader(
+                _Steps(self._draw, self._steps),
+                batch_size=None,
+                sampler=range(step, self._steps),
+                collate_fn=_as_drawn,
+                num_workers=self._loaders,
+                prefetch_factor=4,
+                worker_init_fn=_one_thread,
+                multiprocessing_context="spawn",
+            )
+        )
+
+
+def _one_thread(_: int) -> None:
+    cv2.setNumThreads(1)
+
+
+def _as_drawn(batch: Any) -> Any:
+    return batch
