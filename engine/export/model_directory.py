@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from engine.contract import CODEBOOK_TOKENS, EMBEDDINGS_NAME, TOKENIZER_NAME, graph_specs
+from engine.contract import CODEBOOK_TOKENS, EMBEDDINGS_NAME, TOKENIZER_NAME, TRACK, graph_specs
 from engine.export.directory import (
     DEFAULT_LIMITS,
     Exported,
@@ -75,7 +75,15 @@ def write_graphs(
         example = example_inputs(name, spec, sizes, CallSizes(prompt=sizes["N"] + 12))
         module = nano_graph(name, model, form.flavour)
         path = directory / f"{name}.onnx"
-        write_onnx(module, spec, example, path, store_fp16=True, flavour=form.flavour)
+        write_onnx(
+            module,
+            spec,
+            example,
+            path,
+            store_fp16=True,
+            flavour=form.flavour,
+            optimize=name != TRACK,
+        )
 
 
 def nano_reference(model: TraceVLM) -> TorchBackend:

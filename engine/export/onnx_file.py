@@ -101,9 +101,13 @@ def write_onnx(
     *,
     store_fp16: bool,
     flavour: str = PRIMITIVE,
+    optimize: bool = True,
 ) -> None:
-    """Trace ``module`` with ``example`` and write ``path``, weights inside."""
-    graph = trace(module, spec, example, OPSETS[flavour]).model_proto
+    """Trace ``module`` with ``example`` and write ``path``, weights inside.
+
+    The exporter's optimiser takes many minutes over the unrolled steps of `track`.
+    """
+    graph = trace(module, spec, example, OPSETS[flavour], optimize).model_proto
     forget_origin(graph)
     if store_fp16:
         store_as_fp16(graph)

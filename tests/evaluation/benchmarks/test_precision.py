@@ -14,8 +14,9 @@ SAMPLE = (
 class Smaller(FakeEngine):
     """Its masks are discs of half the radius, its words are the same."""
 
-    def segment(self, grounded, seg_embeddings):  # type: ignore[no-untyped-def]
-        return super().segment(grounded, [None if e is None else e / 2 for e in seg_embeddings])
+    def segment(self, grounded, seg_embeddings, priors=None):  # type: ignore[no-untyped-def]
+        halved = [None if e is None else e / 2 for e in seg_embeddings]
+        return super().segment(grounded, halved, priors)
 
 
 def test_an_engine_loses_nothing_against_itself() -> None:
