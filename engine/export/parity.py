@@ -101,12 +101,9 @@ def _difference(given: NDArray[Any], wanted: NDArray[Any]) -> float:
 
 
 def measure_answer(
-    reference: Backend, found: Backend, manifest: Manifest, limit: float, seed: int = 0
+    reference: Backend, found: Backend, manifest: Manifest, seed: int = 0
 ) -> AnswerParity:
-    """One picture, three traces: 64 greedy tokens about the first, then the masks of all.
-
-    ``limit`` is the difference that the graphs are allowed, see ``least_iou``.
-    """
+    """One picture, three traces: 64 greedy tokens about the first, then the masks of all."""
     prompting = open_prompting(manifest)
     tensors = example_inputs("tvp", manifest.graphs["tvp"], manifest.sizes, CallSizes(3), seed)
     traces = {name: value.numpy() for name, value in tensors.items() if name != "tokens"}
@@ -116,7 +113,7 @@ def measure_answer(
     given = _answer(found, open_passes(found, manifest), prompting, image, traces)
     pairs = zip(given.tokens, wanted.tokens, strict=True)
     equal = next((i for i, (one, other) in enumerate(pairs) if one != other), TOKENS)
-    return AnswerParity(TOKENS, equal, least_iou(given.masks, wanted.masks, limit))
+    return AnswerParity(TOKENS, equal, least_iou(given.masks, wanted.masks))
 
 
 class _Answer(NamedTuple):
@@ -167,14 +164,9 @@ def _say(passes: Passes, prompting: Prompting, cache: Any, tokens: list[int], po
     return passes.decode(cache, rows, answer_positions(position, len(tokens)))
 
 
-def least_iou(given: NDArray[Any], wanted: NDArray[Any], limit: float) -> float:
-    """Least intersection over union of the masks (T, h, w), 1 where both are empty.
-
-    A pixel whose wanted logit is nearer to 0 than the allowed difference, ``limit`` (relative to
-    the largest logit where that is > 1), is undecided and counts as agreeing.
-    """
-    undecided = np.abs(wanted) <= limit * max(1.0, float(np.abs(wanted).max(initial=0.0)))
-    one, other = np.where(undecided, wanted, given) > 0, wanted > 0
+def least_iou(given: NDArray[Any], wanted: NDArray[Any]) -> float:
+    """Least intersection over union of the masks (T, h, w), 1 where both are empty."""
+    one, other = given > 0, wanted > 0
     both = (one & other).sum(axis=(1, 2))
     either = (one | other).sum(axis=(1, 2))
     return float(np.where(either > 0, both / np.maximum(either, 1), 1.0).min())

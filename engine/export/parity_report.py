@@ -92,7 +92,7 @@ def _compare(
         manifest = read_manifest(held)
         backend = OrtBackend(manifest, "cpu")
         graphs = measure_graphs(reference, backend, manifest)
-        answer = measure_answer(reference, backend, manifest, LIMITS[precision])
+        answer = measure_answer(reference, backend, manifest)
         backend.close()
     return FormParity(precision, graphs, answer)
 
