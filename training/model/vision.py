@@ -18,8 +18,8 @@ from training.model.layers import RMSNorm, SwiGLU, join_heads, split_heads, turn
 from training.model.merger import PatchMerger
 
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
-QUARTER_CHANNELS = 32
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
+QUARTER_CHANNELS = 32
 
 
 class VisionFeatures(NamedTuple):

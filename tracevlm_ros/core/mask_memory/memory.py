@@ -82,17 +82,13 @@ class MaskMemory:
 
     def carried(self, trace_id: int) -> Flags | None:
         """Where the object should be in this frame, bool at the small size; None: not known."""
-        known = self._traces.get(trace_id)
-        if self._is_blind or known is None or known.carried is None or not known.is_alike:
-            return None
-        return np.asarray(known.carried > 0)
+        expected = self._expected(trace_id)
+        return None if expected is None else np.asarray(expected > 0)
 
     def prior(self, trace_id: int) -> Field | None:
         """The carried mask as shares 0..1 at the small size, for the model; None: not known."""
-        known = self._traces.get(trace_id)
-        if self._is_blind or known is None or known.carried is None or not known.is_alike:
-            return None
-        return share_of(known.carried)
+        expected = self._expected(trace_id)
+        return None if expected is None else share_of(expected)
 
     def fuse(
         self,
@@ -113,6 +109,13 @@ class MaskMemory:
             self._fuse_one(trace_id, logit, self._now, seeds.get(trace_id))
             for trace_id, logit in zip(trace_ids, logits, strict=True)
         ]
+
+    def _expected(self, trace_id: int) -> Field | None:
+        """The carried evidence where it is believed."""
+        known = self._traces.get(trace_id)
+        if self._is_blind or known is None or not known.is_alike:
+            return None
+        return known.carried
 
     def _expect(self, known: _Remembered, now: SmallPicture, origin: Origin) -> Field:
         config = self.config
