@@ -47,6 +47,7 @@ class Ros:
         rclpy.init(args=[])
         self.executor = SingleThreadedExecutor()
         self.nodes: list[Any] = []
+        self._clients: dict[tuple[Any, str], Any] = {}
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
@@ -71,12 +72,16 @@ class Ros:
         return value
 
     def call(self, node: Any, service_type: Any, name: str, request: Any) -> Any:
-        """The response of a service."""
-        client = node.create_client(service_type, name)
+        """The response of a service, by one client of ``node`` for all calls.
+
+        A client made at the moment in which an equal one goes was once never matched.
+        """
+        client = self._clients.get((node, name))
+        if client is None:
+            client = self._clients[node, name] = node.create_client(service_type, name)
         self.until(client.service_is_ready, f"service {name}")
         future = client.call_async(request)
         self.until(future.done, f"the response of {name}")
-        node.destroy_client(client)
         return future.result()
 
     def close(self) -> None:
@@ -85,6 +90,7 @@ class Ros:
                 node.close()
         self.executor.shutdown()
         self._thread.join(WAIT_S)
+        self._clients.clear()
         for node in self.nodes:
             node.destroy_node()
         self._rclpy.try_shutdown()
