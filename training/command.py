@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluate", type=Path, metavar="CHECKPOINT", help="score, do not train")
     parser.add_argument("--scenes", type=int, default=200, help="held-out scenes to score on")
     parser.add_argument("--strokes", type=Path, help="folder with instances.json and strokes.json")
+    parser.add_argument("--clips", type=Path, help="folder in DAVIS form with strokes.json")
+    parser.add_argument("--shuffled", action="store_true", help="score traces out of their order")
     parser.add_argument("--json", action="store_true", help="scores as JSON")
 
 
@@ -105,9 +107,9 @@ def _say(line: str) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from training.evaluation import evaluate_checkpoint
+    from training.evaluation import HeldOut, evaluate_checkpoint
 
-    scores = evaluate_checkpoint(arguments.evaluate, arguments.scenes, arguments.strokes)
-    for found in scores.values():
+    data = HeldOut(arguments.scenes, arguments.strokes, arguments.clips)
+    for found in evaluate_checkpoint(arguments.evaluate, data, arguments.shuffled):
         print(json.dumps(found.as_mapping()) if arguments.json else found.as_line())
     return 0

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.nn import functional as F
 
 from tracevlm_ros.core.prompt import PromptLayout, answer_positions, prompt_ids
+from training.model.codebook import SCALES, TOKENS_PER_SCALE
 from training.model.language import LanguageModel, LanguageState
 from training.model.trace_embedding import TraceBatch
 from training.model.tracevlm import TraceVLM
@@ -36,11 +38,21 @@ class PromptedTraces(NamedTuple):
     keypoints: tuple[int, ...]
 
 
+class StrokeMasks(NamedTuple):
+    """Mask logits (h, w) float32 before any word: of the stroke alone, and of the stroke and its
+    own ``first`` mask."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+
 class Described(NamedTuple):
-    """``mask_logits`` (h, w) float32, None after a format failure."""
+    """``mask_logits`` (h, w) float32 with the words and the mask ``of_stroke.second``; None after
+    a format failure."""
 
     answer: Answer
     mask_logits: np.ndarray | None
+    of_stroke: StrokeMasks
 
 
 @torch.no_grad()
@@ -106,6 +118,10 @@ def describe_and_segment(
     features = model.encode(torch.from_numpy(image_rgb)[None])
     count = len(traces.keypoints)
     grounded = model.ground(features.tokens.expand(count, -1, -1), traces.batch)
+    index = torch.zeros(count, dtype=torch.int64)
+    silent = grounded.trace.new_zeros(count, SCALES * TOKENS_PER_SCALE, grounded.trace.shape[-1])
+    first = model.segment(features, index, grounded, traces.batch, silent)
+    second = model.segment(features, index, grounded, traces.batch, silent, as_prior(first))
     found = []
     for row, keypoints in enumerate(traces.keypoints):
         one = Grounded(grounded.enhanced[row : row + 1], grounded.trace[row : row + 1])
@@ -113,7 +129,14 @@ def describe_and_segment(
         mask = None
         if answer.seg_embeddings is not None:
             trace = TraceBatch(*(part[row : row + 1] for part in traces.batch))
-            index = torch.zeros(1, dtype=torch.int64)
-            mask = model.segment(features, index, one, trace, answer.seg_embeddings[None])[0]
-        found.append(Described(answer, None if mask is None else mask.numpy()))
+            said, prior = answer.seg_embeddings[None], as_prior(second[row : row + 1])
+            mask = model.segment(features, index[:1], one, trace, said, prior)[0].numpy()
+        masks = StrokeMasks(first[row].numpy(), second[row].numpy())
+        found.append(Described(answer, mask, masks))
     return found
+
+
+def as_prior(logits: Tensor) -> Tensor:
+    """Mask logits (T, 2h, 2w) -> the input ``prior`` (T, h, w) of the next look."""
+    shares: Tensor = F.avg_pool2d(logits.sigmoid()[:, None], 2)[:, 0]
+    return shares

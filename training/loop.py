@@ -187,11 +187,11 @@ class Trainer:
         self._history = checkpoint.history
 
     def _evaluate(self) -> None:
-        from training.evaluation import evaluate_synthetic
+        from training.evaluation import Judge, evaluate_synthetic
 
         # Generation, with its many small steps, runs on the CPU.
         model = copy.deepcopy(self.model).cpu().eval()
-        scores = evaluate_synthetic(model, self.tokenizer, self.layout, scenes=25)
+        scores = evaluate_synthetic(Judge(model, self.tokenizer, self.layout), scenes=25)
         record = {"step": self.step, "evaluation": scores.as_mapping()}
         self._history.append(record)
         self._write(record)

@@ -91,7 +91,8 @@ def test_words_segmentation_embeddings_and_masks_equal_those_of_pytorch(pair: Pa
             last.seg_embeddings, expected.answer.seg_embeddings.numpy(), atol=1e-4
         )
         asked = [last.seg_embeddings if place == row else None for place in range(len(wanted))]
-        mask = pair.engine.segment(grounded, asked)[row]
+        shares = 1.0 / (1.0 + np.exp(-expected.of_stroke.second))
+        mask = pair.engine.segment(grounded, asked, [shares] * len(wanted))[row]
         assert mask is not None
         assert expected.mask_logits is not None
         np.testing.assert_allclose(mask, expected.mask_logits, atol=1e-4)

@@ -1,0 +1,50 @@
+"""Scores by free generation on held-out data: scenes of other seeds, strokes on other photos."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from training.checkpoint import load_checkpoint
+from training.data.sample import PATCH_CLASSES
+from training.evaluation.clips import evaluate_first_frames
+from training.evaluation.judging import Judge
+from training.evaluation.photos import evaluate_strokes
+from training.evaluation.scores import Scores
+from training.evaluation.synthetic import evaluate_synthetic
+from training.model.tracevlm import TraceVLM
+from training.settings import TrainConfig
+from training.tokenizer import load_tokenizer, prompt_layout
+
+__all__ = [
+    "HeldOut",
+    "Judge",
+    "evaluate_checkpoint",
+    "evaluate_first_frames",
+    "evaluate_strokes",
+    "evaluate_synthetic",
+]
+
+
+class HeldOut(NamedTuple):
+    """``scenes`` synthetic ones; ``strokes`` a folder of photos, ``clips`` one in DAVIS form, both
+    with strokes.json, where given."""
+
+    scenes: int
+    strokes: Path | None = None
+    clips: Path | None = None
+
+
+def evaluate_checkpoint(path: Path, data: HeldOut, shuffled: bool = False) -> list[Scores]:
+    """Load ``path`` and score it on each part of ``data``; ``shuffled``: see ``Judge``."""
+    checkpoint = load_checkpoint(path)
+    model = TraceVLM(TrainConfig.of_mapping(checkpoint.config).model_config(), PATCH_CLASSES)
+    model.load_state_dict(checkpoint.weights)
+    model.eval()
+    tokenizer = load_tokenizer()
+    layout = prompt_layout(tokenizer, model.config.vision.merged_grid)
+    judging = Judge(model, tokenizer, layout, shuffled)
+    scores: list[Scores] = [evaluate_synthetic(judging, data.scenes)]
+    if data.strokes is not None:
+        scores.append(evaluate_strokes(judging, data.strokes))
+    if data.clips is not None:
+        scores.append(evaluate_first_frames(judging, data.clips))
+    return scores

@@ -1,0 +1,104 @@
+"""What an evaluation found, as JSON and as a line."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+
+class Scores(Protocol):
+    def as_mapping(self) -> dict[str, Any]: ...
+
+    def as_line(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaskScores:
+    """Mean IoU of three masks of the same traces.
+
+    ``mask_iou``: with the words, after a format failure 0; ``mask_iou_first``: of the stroke
+    alone; ``mask_iou_second``: the stroke and its own first mask.
+    """
+
+    mask_iou: float
+    mask_iou_first: float
+    mask_iou_second: float
+
+    def as_line(self) -> str:
+        return (
+            f"mask IoU {self.mask_iou:.3f} (stroke alone {self.mask_iou_first:.3f}, looked at "
+            f"again {self.mask_iou_second:.3f})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyntheticScores:
+    """Shares of ``traces`` traces; a format failure counts as wrong and as IoU 0.
+
+    ``order``: the traces as they were drawn, or ``shuffled``.
+    """
+
+    traces: int
+    order: str
+    size: float
+    texture: float
+    colour: float
+    shape: float
+    all_attributes: float
+    masks: MaskScores
+    mask_iou_strokes: float
+    mask_iou_gaze: float
+    format_failures: float
+
+    def as_mapping(self) -> dict[str, Any]:
+        return {"data": "synthetic", **_flat(self)}
+
+    def as_line(self) -> str:
+        return (
+            f"synthetic ({self.traces} traces, {self.order}): size {self.size:.3f} texture "
+            f"{self.texture:.3f} colour {self.colour:.3f} shape {self.shape:.3f} all "
+            f"{self.all_attributes:.3f} | {self.masks.as_line()}, strokes "
+            f"{self.mask_iou_strokes:.3f}, gaze {self.mask_iou_gaze:.3f} | format failures "
+            f"{self.format_failures:.3f}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhotoScores:
+    """``per_category``: category -> [named right, strokes]."""
+
+    strokes: int
+    order: str
+    masks: MaskScores
+    category_top1: float
+    category_top1_not_person: float
+    format_failures: float
+    per_category: dict[str, list[int]] = field(default_factory=dict)
+
+    def as_mapping(self) -> dict[str, Any]:
+        return {"data": "photos", **_flat(self)}
+
+    def as_line(self) -> str:
+        return (
+            f"photos ({self.strokes} strokes, {self.order}): {self.masks.as_line()} | category "
+            f"top-1 {self.category_top1:.3f} (not persons {self.category_top1_not_person:.3f}) | "
+            f"format failures {self.format_failures:.3f}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipScores:
+    """First frames of clips; ``per_clip``: clip -> IoU with the words."""
+
+    clips: int
+    masks: MaskScores
+    per_clip: dict[str, float] = field(default_factory=dict)
+
+    def as_mapping(self) -> dict[str, Any]:
+        return {"data": "first frames", **_flat(self)}
+
+    def as_line(self) -> str:
+        return f"first frames ({self.clips} clips): {self.masks.as_line()}"
+
+
+def _flat(scores: Any) -> dict[str, Any]:
+    values = asdict(scores)
+    return {**values.pop("masks"), **values}
