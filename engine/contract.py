@@ -27,7 +27,9 @@ all weights.
     graphs       name of ``graph_specs`` -> {"file", "inputs", "outputs"}, the last two as written
                  by ``describe_tensors``; "track" may be absent
     files        every other file of the directory -> {"bytes", "sha256"}, external data included
-    preprocessing, tokenizer, prompt, provenance   sections owned by those who write them
+    preprocessing, tokenizer, prompt, provenance   sections owned by those who write them;
+                 prompt["masks_from_stroke"] true: the graph "mask" reads the stroke and the prior,
+                 and gives a mask before any word
 """
 
 from collections.abc import Mapping

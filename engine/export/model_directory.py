@@ -125,4 +125,5 @@ def prompt_section(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
         "stop": [SPECIAL.end],
         "segment": SPECIAL.seg,
         "codebook_tokens": CODEBOOK_TOKENS,
+        "masks_from_stroke": config.decoder.cues,
     }

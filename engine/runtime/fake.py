@@ -87,6 +87,10 @@ class FakeEngine:
     def info(self) -> EngineInfo:
         return self._info
 
+    @property
+    def unspoken(self) -> None:
+        """The size of a disc is said with the words."""
+
     def encode(self, image_rgb: Image) -> FakeFeatures:
         """Keep the frame (no copy)."""
         require_open(self._closed)

@@ -85,6 +85,9 @@ class ModelEngine:
             notes=notes,
         )
         self._width = sizes["D"]
+        reads_strokes = manifest.sections["prompt"].get("masks_from_stroke") is True
+        silence = np.zeros((CODEBOOK_TOKENS, sizes["D"]), np.float32)
+        self._unspoken = silence if reads_strokes else None
         self._prior_hw = (sizes["h_shallow"], sizes["w_shallow"])
         self._backend = backend
         self._language = Language(backend, manifest)
@@ -96,6 +99,11 @@ class ModelEngine:
         """Its notes tell when memory ran out."""
         note = self._memory.note
         return self._info._replace(notes=(*self._info.notes, note)) if note else self._info
+
+    @property
+    def unspoken(self) -> NDArray[np.float32] | None:
+        """See ``Engine.unspoken``; the manifest tells whether the model has been trained so."""
+        return self._unspoken
 
     def encode(self, image_rgb: Image) -> Features:
         """See ``Engine.encode``; ``image_rgb`` is not kept."""

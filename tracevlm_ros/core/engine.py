@@ -71,6 +71,13 @@ class Engine(Protocol):
     @property
     def info(self) -> EngineInfo: ...
 
+    @property
+    def unspoken(self) -> NDArray[np.float32] | None:
+        """Embeddings (6, D) that ask ``segment`` for what the stroke alone tells, before any word.
+
+        None from a model that needs words for a mask; it makes no use of ``priors`` either.
+        """
+
     def encode(self, image_rgb: Image) -> Any:
         """Vision encoder: uint8 (H, W, 3), any size -> visual features of this frame."""
 
@@ -89,7 +96,7 @@ class Engine(Protocol):
         """Pixel decoder: mask logits float32 ``mask_size_hw`` per trace; None where unprompted.
 
         ``priors`` are the masks of a moment ago carried to this frame, one per trace, (h, w)
-        float32 0..1 of any size, None where there is none. An engine may make no use of them.
+        float32 0..1 of any size, None where there is none.
         """
 
     def describe(

@@ -16,9 +16,9 @@ from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drift_correction import DriftCorrection, KnownPlace
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.fast_path import FastPath
 from tracevlm_ros.core.gaze_mapping import GazeMapping
-from tracevlm_ros.core.label_image import compose
-from tracevlm_ros.core.live_trace import LiveTrace, PendingEmbeddings, prompt_of
+from tracevlm_ros.core.live_trace import LiveTrace, PendingEmbeddings
 from tracevlm_ros.core.live_traces import NS_PER_MS, LiveTraces
 from tracevlm_ros.core.mask_memory import MaskMemory
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
@@ -66,6 +66,7 @@ class Pipeline:
         self._path = CameraPath()
         self._live = LiveTraces(config, self._path, self.drops)
         self._memory = MaskMemory(config.memory)
+        self._fast_path = FastPath(engine, self._live, self._memory)
         self.attention = AttentionRecord(config.dwell, self._path, self.drops)
         self._ready: list[FrameBundle] = []
         self._latest: _Latest | None = None
@@ -113,7 +114,7 @@ class Pipeline:
         shown = self._live.shown(self.engine.info.max_traces)
         self._steer(shown)
         snapshots = tuple(self._live.snapshot(live) for live in shown)
-        masks, grounded = self._fast_path(frame, shown, snapshots)
+        masks, grounded = self._fast_path.run(frame, shown, snapshots)
         self._live.reanchor(masks, snapshots)
         self._latest = _Latest(frame, grounded, snapshots)
         return StepResult(frame, masks, snapshots, self._requests(shown))
@@ -162,27 +163,6 @@ class Pipeline:
             self.drift.observe(sample.stamp_ns, x_px, y_px)
         x_px, y_px = self.drift.apply(x_px, y_px)
         return sample._replace(x_px=x_px, y_px=y_px)
-
-    def _fast_path(
-        self, frame: Frame, shown: list[LiveTrace], snapshots: tuple[TraceSnapshot, ...]
-    ) -> tuple[Masks, Any]:
-        """Encoder, TVP and pixel decoder for every shown trace of this frame."""
-        if not shown:
-            return compose(frame, [], []), None
-        height, width = frame.image_rgb.shape[:2]
-        limit = self.engine.info.max_keypoints
-        prompts = [prompt_of(s.keypoints, (height, width), limit) for s in snapshots]
-        grounded = self.engine.ground(self.engine.encode(frame.image_rgb), prompts)
-        for live in shown:
-            if live.adopt_due(frame.stamp_ns):
-                self._memory.forget(live.trace_id)
-        embeddings = [None if self._live.is_lost(x) else x.seg_embeddings for x in shown]
-        trace_ids = [live.trace_id for live in shown]
-        seeds = {live.trace_id: self._live.surely_seen(live) for live in shown}
-        priors = [self._memory.prior(trace_id) for trace_id in trace_ids]
-        said = self.engine.segment(grounded, embeddings, priors)
-        logits = self._memory.fuse(trace_ids, said, seeds)
-        return compose(frame, trace_ids, logits), grounded
 
     def _requests(self, shown: list[LiveTrace]) -> tuple[DescribeRequest, ...]:
         assert self._latest is not None

@@ -1,14 +1,13 @@
 """What each part of the mask memory is worth: the pipeline with and without it, on three sets."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from numpy.typing import NDArray
-
 from tracevlm_ros.core.config import PipelineConfig
-from tracevlm_ros.core.engine import Engine, EngineInfo, TracePrompt
-from tracevlm_ros.core.types import Description, Image
+from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.engine_wrapper import EngineWrapper
+from tracevlm_ros.core.types import Image
 from tracevlm_ros.evaluation.benchmarks.clip_sets import ClipToFollow
 from tracevlm_ros.evaluation.benchmarks.davis import follow_clip, score_clip
 from tracevlm_ros.evaluation.benchmarks.scores import MethodOnClip, silent, summarize_clips
@@ -25,45 +24,21 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 
 
-class EncodedOnce:
+class EncodedOnce(EngineWrapper):
     """An engine that reads each picture of one clip once, however often the clip is run.
 
     Features are kept by the identity of the picture: hold the pictures as long as this engine.
     """
 
     def __init__(self, inner: Engine) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._features: dict[int, Any] = {}
-
-    @property
-    def info(self) -> EngineInfo:
-        return self._inner.info
 
     def encode(self, image_rgb: Image) -> Any:
         key = id(image_rgb)
         if key not in self._features:
-            self._features[key] = self._inner.encode(image_rgb)
+            self._features[key] = self.inner.encode(image_rgb)
         return self._features[key]
-
-    def ground(self, features: Any, prompts: Sequence[TracePrompt]) -> Any:
-        return self._inner.ground(features, prompts)
-
-    def segment(
-        self,
-        grounded: Any,
-        seg_embeddings: Sequence[NDArray[Any] | None],
-        priors: Sequence[NDArray[Any] | None] | None = None,
-    ) -> Any:
-        return self._inner.segment(grounded, seg_embeddings, priors)
-
-    def describe(
-        self,
-        grounded: Any,
-        index: int,
-        question: str | None = None,
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Description]:
-        return self._inner.describe(grounded, index, question, cancelled)
 
     def close(self) -> None:
         """The inner engine belongs to the caller and stays open."""

@@ -1,0 +1,102 @@
+"""A model that reads strokes: masks before words, and a second look where nothing was known."""
+
+import numpy as np
+import pytest
+
+from engine.contract import CODEBOOK_TOKENS
+from engine.runtime.fake import RADIUS, FakeEngine
+from tests.core.pipeline_scenes import MS, by_stamp, dwell, frames
+from tracevlm_ros.core.config import LiveConfig, PipelineConfig
+from tracevlm_ros.core.label_image import label_of
+from tracevlm_ros.core.mask_memory import MaskMemoryConfig
+from tracevlm_ros.core.pipeline import Pipeline, StepResult
+
+
+class StrokeReader(FakeEngine):
+    """Discs without words too, half as large without a prior; every call is noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[bool]] = []
+        """Per call, of each trace that it asked about: was a prior given?"""
+
+    @property
+    def unspoken(self):  # type: ignore[no-untyped-def,override]
+        return np.full((CODEBOOK_TOKENS, 8), RADIUS, np.float32)
+
+    def segment(self, grounded, seg_embeddings, priors=None):  # type: ignore[no-untyped-def]
+        given = [None] * len(seg_embeddings) if priors is None else priors
+        self.asked.append(
+            [p is not None for p, e in zip(given, seg_embeddings, strict=True) if e is not None]
+        )
+        sized = [
+            e if e is None or p is not None else 0.5 * e
+            for p, e in zip(given, seg_embeddings, strict=True)
+        ]
+        return super().segment(grounded, sized, priors)
+
+
+def steps(engine: FakeEngine, config: PipelineConfig) -> list[StepResult]:
+    """One trace of 700 ms over 25 frames; nobody answers its requests."""
+    pipeline = Pipeline(config, engine)
+    found = []
+    for item in by_stamp(frames(25), dwell(40, 40, 0, 700)):
+        add = pipeline.add_frame if hasattr(item, "image_rgb") else pipeline.add_gaze
+        add(item)  # type: ignore[arg-type]
+        while (result := pipeline.step()) is not None:
+            found.append(result)
+    return found
+
+
+def first_with_trace(results: list[StepResult]) -> StepResult:
+    return next(result for result in results if result.traces)
+
+
+def test_a_trace_has_a_mask_in_its_first_frame_before_any_word() -> None:
+    first = first_with_trace(steps(StrokeReader(), PipelineConfig()))
+    assert np.any(first.masks.labels == label_of(first.traces[0].trace_id))
+    silent = first_with_trace(steps(FakeEngine(), PipelineConfig()))
+    assert not np.any(silent.masks.labels)
+
+
+def test_only_the_first_mask_of_a_trace_is_looked_at_again() -> None:
+    engine = StrokeReader()
+    results = [r for r in steps(engine, PipelineConfig()) if r.traces]
+    assert engine.asked[:3] == [[False], [True], [True]]
+    assert len(engine.asked) == len(results) + 1
+
+
+def test_what_was_said_at_the_second_look_is_shown() -> None:
+    config = PipelineConfig(memory=MaskMemoryConfig(edge_px=0, colour_weight=0.0, seed_weight=0.0))
+    twice = first_with_trace(steps(StrokeReader(), config)).masks.labels
+    once = PipelineConfig(memory=MaskMemoryConfig(enabled=False))
+    half = first_with_trace(steps(StrokeReader(), once)).masks.labels
+    ratio = np.count_nonzero(twice) / np.count_nonzero(half)
+    assert ratio == pytest.approx(4.0, rel=0.25)
+
+
+def test_without_a_memory_no_frame_is_looked_at_twice() -> None:
+    engine = StrokeReader()
+    config = PipelineConfig(memory=MaskMemoryConfig(enabled=False))
+    results = [r for r in steps(engine, config) if r.traces]
+    assert engine.asked == [[False]] * len(results)
+
+
+def test_first_words_go_on_from_the_mask_of_the_stroke() -> None:
+    engine = StrokeReader()
+    live = LiveConfig(embedding_delay_ms=0.0, min_dwell_ms=100.0)
+    pipeline = Pipeline(PipelineConfig(live=live), engine)
+    from tracevlm_ros.core.slow_path import describe
+
+    answered_ns = None
+    for item in by_stamp(frames(25), dwell(40, 40, 0, 700)):
+        add = pipeline.add_frame if hasattr(item, "image_rgb") else pipeline.add_gaze
+        add(item)  # type: ignore[arg-type]
+        while (result := pipeline.step()) is not None:
+            for request in result.requests:
+                *_, (_, description) = describe(engine, request)
+                pipeline.deliver(request, description)
+                answered_ns = answered_ns or result.frame.stamp_ns
+    assert answered_ns is not None
+    assert answered_ns < frames(25)[-1].stamp_ns - 100 * MS
+    assert engine.asked.count([False]) == 1

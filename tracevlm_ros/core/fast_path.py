@@ -1,0 +1,86 @@
+"""The masks of one frame: encoder, TVP and pixel decoder, and what was known before.
+
+From a model that reads strokes (``Engine.unspoken``) a trace has a mask from its first frame on,
+before any word; where nothing is known before, the model looks again at its own first mask.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.label_image import compose
+from tracevlm_ros.core.live_trace import LiveTrace, prompt_of
+from tracevlm_ros.core.live_traces import LiveTraces
+from tracevlm_ros.core.mask_memory import MaskMemory
+from tracevlm_ros.core.mask_memory.evidence import share_of
+from tracevlm_ros.core.types import Frame, Masks, TraceSnapshot
+
+Field = NDArray[np.float32]
+
+
+class FastPath:
+    def __init__(self, engine: Engine, live: LiveTraces, memory: MaskMemory) -> None:
+        self._engine, self._live, self._memory = engine, live, memory
+
+    def run(
+        self, frame: Frame, shown: list[LiveTrace], snapshots: tuple[TraceSnapshot, ...]
+    ) -> tuple[Masks, Any]:
+        """Masks of the ``shown`` traces, and the engine's handle of this frame (None: no trace).
+
+        The memory must have been carried to ``frame``.
+        """
+        if not shown:
+            return compose(frame, [], []), None
+        height, width = frame.image_rgb.shape[:2]
+        limit = self._engine.info.max_keypoints
+        prompts = [prompt_of(s.keypoints, (height, width), limit) for s in snapshots]
+        grounded = self._engine.ground(self._engine.encode(frame.image_rgb), prompts)
+        self._adopt(frame.stamp_ns, shown)
+        trace_ids = [live.trace_id for live in shown]
+        said = self._segment(grounded, shown)
+        seeds = {live.trace_id: self._live.surely_seen(live) for live in shown}
+        return compose(frame, trace_ids, self._memory.fuse(trace_ids, said, seeds)), grounded
+
+    def _adopt(self, stamp_ns: int, shown: list[LiveTrace]) -> None:
+        """Take words that are due. They begin another mask, unless the stroke already gave it."""
+        for live in shown:
+            if live.adopt_due(stamp_ns) and self._engine.unspoken is None:
+                self._memory.forget(live.trace_id)
+
+    def _segment(self, grounded: Any, shown: list[LiveTrace]) -> list[Field | None]:
+        embeddings = [self._embeddings(live) for live in shown]
+        priors = [self._memory.prior(live.trace_id) for live in shown]
+        said = self._engine.segment(grounded, embeddings, priors)
+        return self._look_again(grounded, embeddings, priors, said)
+
+    def _embeddings(self, live: LiveTrace) -> Field | None:
+        if self._live.is_lost(live):
+            return None
+        return self._engine.unspoken if live.seg_embeddings is None else live.seg_embeddings
+
+    def _look_again(
+        self,
+        grounded: Any,
+        embeddings: Sequence[Field | None],
+        priors: Sequence[Field | None],
+        said: list[Field | None],
+    ) -> list[Field | None]:
+        """``said``, second thoughts in place of what was said without a prior."""
+        firsts = [
+            None if prior is not None or first is None else share_of(first)
+            for prior, first in zip(priors, said, strict=True)
+        ]
+        is_read = self._engine.unspoken is not None and self._memory.config.enabled
+        if not is_read or all(first is None for first in firsts):
+            return said
+        asked = [
+            None if first is None else given
+            for first, given in zip(firsts, embeddings, strict=True)
+        ]
+        again = self._engine.segment(grounded, asked, firsts)
+        return [
+            first if second is None else second for first, second in zip(said, again, strict=True)
+        ]
