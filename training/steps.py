@@ -26,10 +26,7 @@ def grounding_terms(
     """Masks and labels, before the language model has a say: ref, dice, patch, trace."""
     features = model.encode(batch.image)
     grounded = model.ground(features.tokens[batch.image_index], batch.trace)
-    unspoken = grounded.trace.new_zeros(
-        len(batch.image_index), SCALES * TOKENS_PER_SCALE, grounded.trace.shape[-1]
-    )
-    masks = _mask_terms(model, batch, features, grounded, unspoken, config)
+    masks = _mask_terms(model, batch, features, grounded, _silence(grounded), config)
     return {**masks, **_label_terms(model, batch, features, grounded, config, weights)}
 
 
@@ -41,13 +38,20 @@ def joint_terms(
     grounded = model.ground(features.tokens[batch.image_index], batch.trace)
     hidden = model.read(grounded, batch.prompt)
     columns = batch.codebook_columns[..., None].expand(-1, -1, hidden.shape[-1])
-    spoken = hidden.gather(1, columns)
+    said = hidden.gather(1, columns)
+    spoken = _silence(grounded).to(said.dtype).index_copy(0, batch.prompt.trace_index, said)
     table = model.model.embed_tokens.weight
     return {
         "text": config.text * text_loss(hidden, table, batch.targets),
         **_mask_terms(model, batch, features, grounded, spoken, config),
         **_label_terms(model, batch, features, grounded, config, weights),
     }
+
+
+def _silence(grounded: Grounded) -> Tensor:
+    """Segmentation embeddings (T, 6, D) of traces without a word."""
+    count, width = grounded.trace.shape[0], grounded.trace.shape[-1]
+    return grounded.trace.new_zeros(count, SCALES * TOKENS_PER_SCALE, width)
 
 
 def _mask_terms(

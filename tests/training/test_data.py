@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny import instances_train, tiny_stream
+from tests.training.tiny import instances_train, tiny_batch, tiny_model, tiny_stream
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.tokens import dequantise, quantise
 from training.data.batch import Pointed, patch_labels, sequences
 from training.data.photos import InstancePhotos, PhotoConfig
 from training.data.sample import Instance, Sample, TraceTarget
 from training.data.traces import draw_trace, simplify_trace
+from training.losses import LossConfig
+from training.model.config import paper_mode, tiny
 from training.model.patch_heads import IGNORED
+from training.steps import joint_terms
 from training.tokenizer import encode_words, load_tokenizer, prompt_layout
 
 
@@ -177,3 +180,24 @@ def test_real_photos_give_masks_that_match_their_pictures() -> None:
         sample = photos.sample(np.random.default_rng(seed))
         assert sample.image_rgb.shape == (64, 64, 3)
         assert all(0.003 < item.mask.mean() <= 1.0 for item in sample.instances)
+
+
+def test_some_traces_come_without_words_and_only_their_masks_are_learned() -> None:
+    batch = tiny_batch()
+    traces, spoken = len(batch.image_index), batch.prompt.trace_index
+    assert 0 < len(spoken) < traces
+    assert len(batch.targets) == len(batch.codebook_columns) == len(spoken)
+    model = tiny_model()
+    seen: list[torch.Tensor] = []
+    model.pixel_decoder.register_forward_pre_hook(lambda _, given: seen.append(given[4]))
+    terms = joint_terms(model, batch, LossConfig(), {})
+    silent = torch.ones(traces, dtype=torch.bool)
+    silent[spoken] = False
+    assert (seen[0][silent] == 0).all()
+    assert (seen[0][spoken] != 0).any(dim=2).all()
+    assert torch.isfinite(terms["text"])
+
+
+def test_a_decoder_that_needs_words_is_given_them_for_every_trace() -> None:
+    batch = tiny_stream(config=paper_mode(tiny())).joint(0)
+    assert len(batch.prompt.trace_index) == len(batch.image_index)

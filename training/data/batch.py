@@ -19,21 +19,23 @@ from training.tokenizer import encode_words
 
 
 class Pointed(NamedTuple):
-    """One trace of a batch: which image, which of its instances, the keypoints, what is said, and
-    the mask of a moment ago at the shallow resolution, (2g, 2g) 0..1."""
+    """One trace of a batch: which image, which of its instances, the keypoints, what is said (None:
+    nothing, only its mask is asked for), and the mask of a moment ago at the shallow resolution,
+    (2g, 2g) 0..1."""
 
     image: int
     instance: int
     prompt: TracePrompt
     question: str | None
-    answer: str
+    answer: str | None
     prior: np.ndarray
 
 
 class Batch(NamedTuple):
-    """``targets`` (R, L) ids of the next token, ``IGNORED`` where nothing is learned;
-    ``codebook_columns`` (R, 6); ``masks`` (T, h, w) covered share of each pixel, 0..1;
-    ``trace_labels`` (T,) class of the pointed object per label group; ``prior`` (T, h/2, w/2)."""
+    """T traces, of which R come with words. ``targets`` (R, L) ids of the next token, ``IGNORED``
+    where nothing is learned; ``codebook_columns`` (R, 6); ``masks`` (T, h, w) covered share of each
+    pixel, 0..1; ``trace_labels`` (T,) class of the pointed object per label group; ``prior``
+    (T, h/2, w/2)."""
 
     image: Tensor
     patch_labels: dict[str, Tensor]
@@ -106,8 +108,12 @@ class Sequenced(NamedTuple):
 def sequences(
     pointed: Sequence[Pointed], tokenizer: Tokenizer, layout: PromptLayout, slots: int
 ) -> Sequenced:
-    """Prompt, answer, ``[SEG]`` and codebook tokens of each trace, padded on the right."""
-    rows = [_sequence(item, tokenizer, layout) for item in pointed]
+    """Prompt, answer, ``[SEG]`` and codebook tokens of each trace with words, padded on the right.
+
+    There must be one.
+    """
+    spoken = [index for index, item in enumerate(pointed) if item.answer is not None]
+    rows = [_sequence(pointed[index], tokenizer, layout) for index in spoken]
     length = max(len(row.ids) for row in rows)
     count = len(rows)
     ids = np.zeros((count, length), np.int64)
@@ -115,17 +121,17 @@ def sequences(
     targets = np.full((count, length), IGNORED, np.int64)
     columns = np.zeros((count, slots), np.int64)
     first_trace = 3 + layout.grid_hw[0] * layout.grid_hw[1]
-    for index, (row, item) in enumerate(zip(rows, pointed, strict=True)):
+    for index, (row, trace) in enumerate(zip(rows, spoken, strict=True)):
         ids[index, : len(row.ids)] = row.ids
         positions[:, index, : len(row.ids)] = row.positions
         targets[index, row.answer_start - 1 : len(row.ids) - 1] = row.ids[row.answer_start :]
-        keypoints = len(item.prompt.points)
+        keypoints = len(pointed[trace].prompt.points)
         columns[index, :keypoints] = first_trace + np.arange(keypoints)
     book = np.array([len(row.ids) - len(layout.codebook) for row in rows])
     prompt = PromptBatch(
         torch.from_numpy(ids),
         torch.from_numpy(positions),
-        torch.arange(count),
+        torch.tensor(spoken),
         torch.from_numpy(columns),
     )
     return Sequenced(
@@ -146,6 +152,7 @@ def _sequence(item: Pointed, tokenizer: Tokenizer, layout: PromptLayout) -> _Row
     if item.question is not None:
         question = np.array(encode_words(tokenizer, item.question), np.int64)
     prompt = prompt_ids(layout, len(item.prompt.points), question)
+    assert item.answer is not None
     answer = [*encode_words(tokenizer, item.answer), layout.seg, *layout.codebook]
     steps = np.arange(prompt.next_position, prompt.next_position + len(answer))
     return _Row(

@@ -29,20 +29,23 @@ class DataConfig:
     """``photos`` is a folder in COCO form, or empty for synthetic scenes alone.
 
     ``photo_share`` of the images of a batch are photos, on ``paste_share`` of which objects of
-    other photos are laid; ``question_share`` of the traces come with a question in place of the
-    caption task.
+    other photos are laid. ``spoken_share`` of the traces of an image come with words, at least
+    one; of the others only the mask is asked for, by a decoder that reads strokes.
+    ``question_share`` of those with words come with a question in place of the caption task.
     """
 
     photos: str = ""
     photo_share: float = 0.4
     paste_share: float = 0.5
     question_share: float = 0.15
+    spoken_share: float = 0.5
     images: int = 8
     traces_per_image: int = 4
 
     def __post_init__(self) -> None:
         require_range("photo_share", self.photo_share, 0.0, 1.0)
         require_range("paste_share", self.paste_share, 0.0, 1.0)
+        require_range("spoken_share", self.spoken_share, 0.0, 1.0)
         require_range("question_share", self.question_share, 0.0, 1.0)
         require_range("images", self.images, 1, 4096)
         require_range("traces_per_image", self.traces_per_image, 1, 64)
@@ -60,6 +63,8 @@ class Stream:
         self._config, self._model = config, model
         self._tokenizer, self._layout = tokenizer, layout
         self._seed = seed
+        share = config.spoken_share if model.decoder.cues else 1.0
+        self._spoken = max(1, round(share * config.traces_per_image))
         size = model.vision.image_size
         self.photos = (
             InstancePhotos(Path(config.photos), size, PhotoConfig()) if config.photos else None
@@ -119,7 +124,7 @@ class Stream:
                 order.append(self.photos.choose_instance(rng, sample.instances))
             else:
                 order += rng.permutation(len(sample.instances)).tolist()
-        pointed = []
+        pointed: list[Pointed] = []
         for index in order[: self._config.traces_per_image]:
             item = sample.instances[index]
             trace = draw_trace(item.mask, rng)
@@ -132,5 +137,8 @@ class Stream:
             question, answer = item.answers[choice]
             others = [o.mask for at, o in enumerate(sample.instances) if at != index]
             prior = draw_prior(item.mask, others, rng, 2 * self._model.vision.grid)
-            pointed.append(Pointed(image, index, prompt, question, answer, prior))
+            is_spoken = len(pointed) < self._spoken
+            pointed.append(
+                Pointed(image, index, prompt, question, answer if is_spoken else None, prior)
+            )
         return pointed
