@@ -144,6 +144,21 @@ def test_a_frame_waits_for_its_gaze_and_not_a_moment_longer(benches: list[Bench]
     until(lambda: bench.path.pending() == 0, "an idle path")
 
 
+def test_a_result_goes_out_before_the_pipeline_prepares_for_the_next_frame(
+    benches: list[Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results_when_settling: list[int] = []
+
+    def settle(_pipeline: Pipeline) -> None:
+        results_when_settling.append(len(bench.sink.steps) if benches else -1)
+
+    monkeypatch.setattr(Pipeline, "settle", settle)
+    bench = Bench(FakeEngine())
+    benches.append(bench)
+    bench.gaze_until(bench.image(1))
+    until(lambda: results_when_settling == [0, 1], "settling before and after the frame")
+
+
 def test_normalised_gaze_before_the_first_image_is_kept_and_scaled(benches: list[Bench]) -> None:
     bench = Bench(FakeEngine())
     benches.append(bench)

@@ -26,6 +26,40 @@ class _Part(NamedTuple):
     size_wh: tuple[int, int]
 
 
+class _Scaled(NamedTuple):
+    """Logits at the frame's size; outside ``pixels`` (rows, columns) none is above 0."""
+
+    pixels: tuple[slice, slice]
+    logit: NDArray[np.float32]
+
+    def highest(self, earlier: "Sequence[_Scaled]") -> NDArray[np.bool_]:
+        """Where this logit is above 0 and above those of ``earlier`` masks."""
+        above = self.logit > 0
+        for other in earlier:
+            shared = _shared(self.pixels, other.pixels)
+            if shared is not None:
+                mine, theirs = _within(shared, self.pixels), _within(shared, other.pixels)
+                above[mine] &= self.logit[mine] > other.logit[theirs]
+        return above
+
+
+def _shared(one: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[slice, slice] | None:
+    """Rows and columns that two parts have in common."""
+    rows, columns = (
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+    has_any = rows.start < rows.stop and columns.start < columns.stop
+    return (rows, columns) if has_any else None
+
+
+def _within(part: tuple[slice, slice], whole: tuple[slice, slice]) -> tuple[slice, slice]:
+    """``part`` counted from the first row and column of ``whole``."""
+    rows, columns = (
+        slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True)
+    )
+    return rows, columns
+
+
 def compose(
     frame: Frame, trace_ids: Sequence[int], logits: Sequence[NDArray[np.float32] | None]
 ) -> Masks:
@@ -36,20 +70,17 @@ def compose(
     """
     height, width = frame.image_rgb.shape[:2]
     labels = np.zeros((height, width), dtype=np.uint16)
-    best = np.zeros((height, width), dtype=np.float32)
-    shown: list[int] = []
-    for trace_id, logit in zip(trace_ids, logits, strict=True):
-        if logit is None:
-            continue
-        shown.append(trace_id)
+    shown = [(i, logit) for i, logit in zip(trace_ids, logits, strict=True) if logit is not None]
+    earlier: list[_Scaled] = []
+    for trace_id, logit in shown:
         part = _part_above_zero(logit, (height, width))
         if part is None:
             continue
         fine = cv2.resize(logit[part.cells], part.size_wh, interpolation=cv2.INTER_LINEAR)
-        before = best[part.pixels]
-        np.copyto(labels[part.pixels], label_of(trace_id), where=fine > before)
-        np.maximum(before, fine, out=before)
-    return Masks(frame.stamp_ns, frame.frame_id, labels, tuple(shown))
+        scaled = _Scaled(part.pixels, np.asarray(fine, dtype=np.float32))
+        np.copyto(labels[part.pixels], label_of(trace_id), where=scaled.highest(earlier))
+        earlier.append(scaled)
+    return Masks(frame.stamp_ns, frame.frame_id, labels, tuple(i for i, _ in shown))
 
 
 def _part_above_zero(logit: NDArray[np.float32], size_hw: tuple[int, int]) -> _Part | None:

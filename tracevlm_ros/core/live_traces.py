@@ -1,7 +1,10 @@
 """The traces that are alive: grown by events, moved by the tracker, retired in the end."""
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from tracevlm_ros.core.attention.events import TraceClosed, TraceEvent, TraceGrown, TraceOpened
 from tracevlm_ros.core.attention.trace import Trace
@@ -10,12 +13,12 @@ from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.label_image import label_of
 from tracevlm_ros.core.live_trace import LiveTrace
-from tracevlm_ros.core.tracking import FrameMotion, TraceTracker
+from tracevlm_ros.core.lookup import values_at
+from tracevlm_ros.core.tracking import FrameMotion, PointStatus, TraceTracker
 from tracevlm_ros.core.types import (
     BoolArray,
     FloatArray,
     Frame,
-    Keypoints,
     Masks,
     TraceSnapshot,
     Word,
@@ -121,34 +124,44 @@ class LiveTraces:
         """
         if live.trace.is_open or not carried.any():
             return
-        height, width = self._size_hw
+        hidden = self._tracker.status(live.trace_id) != PointStatus.TRACKED
+        if not self.is_lost(live) and self._all_on(carried, live.trace_id, hidden):
+            return
         mask = cv2.resize(
-            carried.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
+            carried.astype(np.uint8), self._size_hw[::-1], interpolation=cv2.INTER_NEAREST
         )
         self._tracker.steer(live.trace_id, np.asarray(mask > 0), core)
 
-    def reanchor(self, masks: Masks, snapshots: tuple[TraceSnapshot, ...]) -> None:
-        """Pull stray keypoints back onto each good mask.
+    def settle(self, masks: Masks, snapshots: tuple[TraceSnapshot, ...]) -> None:
+        """Pull stray points back onto each good mask, and prepare for the next frame.
 
         A mask is good when it holds most keypoints and is no more than half of the picture; a
         mask that leaked or jumped must not take the trace along.
         """
-        area = masks.labels.size
         for snapshot in snapshots:
-            if snapshot.trace_id not in masks.trace_ids:
-                continue
-            mask = masks.labels == label_of(snapshot.trace_id)
-            holds_trace = _share_on(mask, snapshot.keypoints) >= _REANCHOR_SHARE
-            if holds_trace and np.count_nonzero(mask) <= _REANCHOR_AREA * area:
-                self._tracker.reanchor(snapshot.trace_id, mask)
+            if snapshot.trace_id in masks.trace_ids:
+                self._reanchor(snapshot, masks.labels)
+        self._tracker.prepare()
 
+    def _reanchor(self, snapshot: TraceSnapshot, labels: NDArray[np.uint16]) -> None:
+        trace_id, label = snapshot.trace_id, label_of(snapshot.trace_id)
+        seen = snapshot.keypoints.xy_px[~snapshot.keypoints.lost]
+        on = values_at(labels, seen, self._size_hw) == label
+        if not on.any() or float(on.mean()) < _REANCHOR_SHARE:
+            return
+        if not self._tracker.lost(trace_id) and self._all_on(labels, trace_id, True, label):
+            return
+        mask = labels == label
+        if np.count_nonzero(mask) <= _REANCHOR_AREA * mask.size:
+            self._tracker.reanchor(trace_id, mask)
 
-def _share_on(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], keypoints: Keypoints) -> float:
-    """Share of the keypoints that are not lost and lie on ``mask``."""
-    seen = keypoints.xy_px[~keypoints.lost]
-    if not len(seen):
-        return 0.0
-    column, row = np.round(seen).astype(np.int64).T
-    height, width = mask.shape
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return float(np.count_nonzero(mask[row[inside], column[inside]])) / len(seen)
+    def _all_on(
+        self, image: NDArray[Any], trace_id: int, asked: BoolArray | bool, value: int = 1
+    ) -> bool:
+        """Whether the ``asked`` points of a trace that have a place all lie on ``value``.
+
+        ``image`` covers the frame at any size: masks at the frame's size need not be made.
+        """
+        xy_px = self._tracker.positions(trace_id)
+        points = xy_px[np.isfinite(xy_px).all(axis=1) & asked]
+        return bool((values_at(image, points, self._size_hw) == value).all())

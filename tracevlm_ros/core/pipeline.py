@@ -7,6 +7,7 @@ back by ``deliver``. Live and offline callers share this class and get the same 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tracevlm_ros.core.attention.segmenter import TraceSegmenter
@@ -20,7 +21,7 @@ from tracevlm_ros.core.fast_path import FastPath
 from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.live_trace import LiveTrace, PendingEmbeddings
 from tracevlm_ros.core.live_traces import NS_PER_MS, LiveTraces
-from tracevlm_ros.core.mask_memory import MaskMemory
+from tracevlm_ros.core.mask_memory import MaskMemory, Sight
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.sync import FrameBundle, Synchronizer
 from tracevlm_ros.core.types import (
@@ -49,11 +50,22 @@ class _Latest(NamedTuple):
     snapshots: tuple[TraceSnapshot, ...]
 
 
+Beside = Callable[[Callable[[], Sight | None]], Callable[[], Sight | None]]
+"""Takes work, gives a way to its result; where it has a thread, it begins at once."""
+
+
 class Pipeline:
-    """One camera and one person. Not thread-safe; the engine may be shared."""
+    """One camera and one person. Not thread-safe; the engine may be shared.
+
+    ``beside`` may do some of a step's work in another thread, with the same results.
+    """
 
     def __init__(
-        self, config: PipelineConfig, engine: Engine, gaze_mapping: GazeMapping | None = None
+        self,
+        config: PipelineConfig,
+        engine: Engine,
+        gaze_mapping: GazeMapping | None = None,
+        beside: Beside = lambda work: work,
     ) -> None:
         self.config = config
         self.engine = engine
@@ -70,6 +82,8 @@ class Pipeline:
         self.attention = AttentionRecord(config.dwell, self._path, self.drops)
         self._ready: list[FrameBundle] = []
         self._latest: _Latest | None = None
+        self._unsettled: StepResult | None = None
+        self._beside = beside
         self._stamp_ns = 0
 
     def add_gaze(self, sample: GazeSample) -> None:
@@ -104,6 +118,7 @@ class Pipeline:
         self._ready += self._sync.pop_ready()
         if not self._ready:
             return None
+        self.settle()
         bundle = self._ready.pop(0)
         if bundle.was_reset:
             self._restart()
@@ -115,16 +130,27 @@ class Pipeline:
         self._steer(shown)
         snapshots = tuple(self._live.snapshot(live) for live in shown)
         masks, grounded = self._fast_path.run(frame, shown, snapshots)
-        self._live.reanchor(masks, snapshots)
         self._latest = _Latest(frame, grounded, snapshots)
-        return StepResult(frame, masks, snapshots, self._requests(shown))
+        self._unsettled = StepResult(frame, masks, snapshots, self._requests(shown))
+        return self._unsettled
+
+    def settle(self) -> None:
+        """Do what the last step left for the next one: it learns from the masks.
+
+        ``step`` does it first; a caller that does it after a result was used saves time then.
+        """
+        done, self._unsettled = self._unsettled, None
+        if done is not None:
+            self._memory.learn()
+            self._live.settle(done.masks, done.traces)
 
     def _attend(self, bundle: FrameBundle) -> None:
         """Carry the traces to this frame, then let its gaze open, grow and close them."""
         frame = bundle.frame
         height, width = frame.image_rgb.shape[:2]
+        seen = self._beside(lambda: self._memory.look(frame))
         motion = self._live.advance(frame)
-        self._memory.advance(frame, motion)
+        self._memory.advance(frame, motion, seen())
         self.attention.advance(frame.stamp_ns, motion)
         events = self._segmenter.set_view((height, width), self.focal_px)
         if motion.ends_scene:
@@ -236,6 +262,7 @@ class Pipeline:
             live.expect(PendingEmbeddings(request.stamp_ns, due_ns, description.seg_embeddings))
 
     def _restart(self) -> None:
+        self._unsettled = None
         self._segmenter.reset()
         self._live.reset()
         self._memory.reset()

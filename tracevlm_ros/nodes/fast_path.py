@@ -262,6 +262,9 @@ class FastPath(Worker):
         self._sink.step_done(step, arrival)
         for request in step.requests:
             self._sink.describe_wanted(request, arrival, None)
+        settling_s = time.monotonic()
+        self._pipeline.settle()
+        self._stopwatch.add("settle", settling_s, None, step.frame.stamp_ns)
         return True
 
     def _arrival_of(self, stamp_ns: int, default_s: float) -> Arrival:

@@ -9,11 +9,13 @@ from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.live_traces import NS_PER_MS
+from tracevlm_ros.core.mask_memory import Sight
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.types import Caption, Description
 from tracevlm_ros.nodes import convert
 from tracevlm_ros.nodes.ask import Questions
+from tracevlm_ros.nodes.beside import BesideThread
 from tracevlm_ros.nodes.describer import Describer, Job, SearchJob
 from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath, Question, Search
 from tracevlm_ros.nodes.gaze_calibration import load_gaze_calibration
@@ -50,7 +52,10 @@ class Session:
         )
         host.stopwatch.listener = self._trace_file
         self._engine = engine
-        self._pipeline = Pipeline(config, TimedEngine(engine, host.stopwatch), mapping)
+        self._beside: BesideThread[Sight | None] = BesideThread()
+        self._pipeline = Pipeline(
+            config, TimedEngine(engine, host.stopwatch), mapping, self._beside
+        )
         self.outputs = Outputs(
             node, self._pipeline, host.parameters, host.watch, host.stopwatch, host.problems
         )
@@ -112,6 +117,7 @@ class Session:
         host: Host = self._node
         host.parameters.when_changed("gaze_calibration", None)
         self.stop()
+        self._beside.close()
         self.outputs.destroy()
         host.stopwatch.listener = None
         if self._trace_file is not None:

@@ -9,6 +9,7 @@ independence assumed where there is none; hence the bounds on every part.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,8 +46,27 @@ class _Remembered:
     carried: Field | None = None
 
 
+class Sight(NamedTuple):
+    """What the memory sees of a frame; ``origin`` is None where there is nothing to carry."""
+
+    now: SmallPicture
+    origin: Origin | None
+
+
+class _Lesson(NamedTuple):
+    """The mask of a trace in ``picture``, not yet judged."""
+
+    known: _Remembered
+    picture: SmallPicture
+    share: Field
+
+
 class MaskMemory:
-    """One remembered mask a trace. Call ``advance`` and then ``fuse`` for every frame."""
+    """One remembered mask a trace. Call ``advance`` and then ``fuse`` for every frame.
+
+    Two parts of the work can be done at another time: ``look`` beside other work, before
+    ``advance``, and ``learn`` after the result of ``fuse`` was used.
+    """
 
     def __init__(self, config: MaskMemoryConfig) -> None:
         self.config = config
@@ -56,6 +76,7 @@ class MaskMemory:
     def reset(self) -> None:
         """Forget every mask and the frame before."""
         self._traces: dict[int, _Remembered] = {}
+        self._lessons: list[_Lesson] = []
         self._now: SmallPicture | None = None
         self._is_blind = False
 
@@ -63,22 +84,43 @@ class MaskMemory:
         """Begin anew with a trace, known or not: its next answer is about something else."""
         self._traces.pop(trace_id, None)
 
-    def advance(self, frame: Frame, motion: FrameMotion) -> None:
+    def look(self, frame: Frame) -> Sight | None:
+        """Look at the frame that comes next. Changes nothing; None for a memory that is disabled.
+
+        May run in another thread, as long as no other method does meanwhile.
+        """
+        if not self.config.enabled:
+            return None
+        before, now = self._now, take_small(frame.image_rgb, self.config.long_side)
+        if before is None or not self._traces or before.grey.shape != now.grey.shape:
+            return Sight(now, None)
+        return Sight(now, self._motion.origin(before, now))
+
+    def advance(self, frame: Frame, motion: FrameMotion, sight: Sight | None = None) -> None:
         """Carry every mask to ``frame``, to which the scene came by ``motion``.
 
-        After a cut nothing is known any more; a black frame is passed over.
+        ``sight``: what ``look`` said of this frame; without it the frame is looked at here. After
+        a cut nothing is known any more; a black frame is passed over.
         """
+        self.learn()
         if motion.ends_scene:
             self.reset()
         self._is_blind = motion.cut and not motion.ends_scene
         if not self.config.enabled or self._is_blind:
             return
-        before, self._now = self._now, take_small(frame.image_rgb, self.config.long_side)
-        if before is None or not self._traces:
+        sight = sight or self.look(frame)
+        assert sight is not None
+        self._now = sight.now
+        if sight.origin is None:
             return
-        origin = self._motion.origin(before, self._now)
         for known in self._traces.values():
-            known.carried = self._expect(known, self._now, origin)
+            known.carried = self._expect(known, self._now, sight.origin)
+
+    def learn(self) -> None:
+        """Judge the masks of the last frame, and learn from good ones how their objects look."""
+        for lesson in self._lessons:
+            self._judge(lesson.known, lesson.picture, lesson.share, is_told=True)
+        self._lessons.clear()
 
     def carried(self, trace_id: int) -> Flags | None:
         """Where the object should be in this frame, bool at the small size; None: not known."""
@@ -146,9 +188,12 @@ class MaskMemory:
         odds = np.clip(odds, -config.carried_bound, config.carried_bound)
         known.odds = np.asarray(odds, dtype=np.float32)
         share = share_of(known.odds)
-        self._judge(known, now, share, is_told=model is not None)
-        if model is None and not known.is_alike:
-            return None
+        if model is not None:
+            self._lessons.append(_Lesson(known, now, share))
+        else:
+            self._judge(known, now, share, is_told=False)
+            if not known.is_alike:
+                return None
         if config.edge_px:
             return odds_of(follow_edges(share, now.grey, config.edge_px))
         return known.odds

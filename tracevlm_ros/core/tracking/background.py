@@ -58,11 +58,18 @@ class Background:
         self._points: FloatArray = np.empty((0, 2))
         self._proved = np.empty(0, dtype=bool)
         self._detected = 0
+        self._is_prepared = False
+
+    def prepare(self, before: Pictures) -> None:
+        """Find new features where too few are left; ``measure`` does it where nobody did."""
+        if not self._is_prepared and len(self._points) <= _REFILL_SHARE * self._detected:
+            self._refill(before)
+        self._is_prepared = True
 
     def measure(self, before: Pictures, after: Pictures) -> FrameMotion:
         """Homography of full-resolution pixels from ``before`` to ``after`` (same size)."""
-        if len(self._points) <= _REFILL_SHARE * self._detected:
-            self._refill(before)
+        self.prepare(before)
+        self._is_prepared = False
         start = self._points
         flow = follow(
             before.work,

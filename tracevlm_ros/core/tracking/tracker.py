@@ -60,10 +60,13 @@ class TraceTracker:
             self.drops["frame_black"] += 1
             self._lose_all()
             return still("black")
-        before, self._pictures = self._pictures, now
+        before = self._pictures
         if before is None:
+            self._pictures = now
             return still(ok=True)
-        self._first_sight(before)
+        self.prepare()
+        self._pictures = now
+        self._remember_looks(before)
         if before.grey.shape != now.grey.shape:
             self.drops["frame_size_changed"] += 1
             return self._change_size(before, now)
@@ -79,6 +82,18 @@ class TraceTracker:
         self._step.move(list(self._traces.values()), before, now, motion)
         self._redetection.look(self._traces, now)
         return motion
+
+    def prepare(self) -> None:
+        """Take from the current frame what the next one will be compared with: looks of new
+        keypoints, new background features. ``advance`` does it first; before that it saves time.
+        """
+        if self._pictures is None:
+            return
+        for trace in self._traces.values():
+            new = trace.keypoints[trace.slot[trace.keypoints] == NO_PATCH]
+            if len(new):
+                trace.slot[new] = self._patches.capture(self._pictures.grey, trace.xy[new])
+        self._background.prepare(self._pictures)
 
     def extend(self, trace_id: int, points_px: ArrayLike) -> None:
         """Append raw points (M, 2), seen in the current frame; a new id makes a new trace.
@@ -211,12 +226,9 @@ class TraceTracker:
         for trace in self._traces.values():
             trace.lost = True
 
-    def _first_sight(self, pictures: Pictures) -> None:
-        """Keep the looks of keypoints that are new since the frame of ``pictures``."""
+    def _remember_looks(self, pictures: Pictures) -> None:
+        """Keep how the traces that are not lost look in ``pictures``."""
         for trace_id, trace in self._traces.items():
-            new = trace.keypoints[trace.slot[trace.keypoints] == NO_PATCH]
-            if len(new):
-                trace.slot[new] = self._patches.capture(pictures.grey, trace.xy[new])
             if not trace.lost:
                 self._redetection.remember(trace_id, trace, pictures)
 
