@@ -13,6 +13,7 @@ another.
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,10 @@ def measure(
             }
             graph.play("bench_source", images, name="bench_camera")
             diagnostics = graph.watcher.diagnostics
-            # The logs tell all; a helper that does not end by itself spoils no measurement.
-            graph.graph.end()
+            # The logs tell all: a helper that does not end well spoils no measurement.
+            for node, status in zip(graph.graph.nodes, graph.graph.end(), strict=True):
+                if status:
+                    sys.stderr.write(f"{node.name} ended with status {status}\n")
     return evaluate(camera, read_trace(trace), masks, arguments.warm_up, diagnostics)
 
 

@@ -51,7 +51,9 @@ class ExecutorThread:
     """Serves ``node`` by an executor in a thread of its own, from construction to ``end``.
 
     rclpy's ``shutdown`` destroys the guard condition that wakes the executor while its thread may
-    still use it (seen: AttributeError in the thread). Here it lives until the thread has ended.
+    still use it: between two waits the thread then waits for ever. A process that is told to end
+    just after it said something, as ``monitor`` is, is always there. Here the guard condition
+    lives until the thread has ended.
     """
 
     def __init__(self, node: Node, on_error: Callable[[Exception], None], name: str) -> None:
@@ -79,7 +81,8 @@ class ExecutorThread:
 class ServedNode:
     """A node with an executor and a thread of its own, from construction to ``end``.
 
-    A TraceVLMError while building it passes through.
+    A TraceVLMError while building it passes through. No callback runs any more when the node is
+    closed: an executor fails when what it is about to wait for is destroyed by another thread.
     """
 
     def __init__(self, make: Make, stop: StopRequest) -> None:
@@ -89,11 +92,11 @@ class ServedNode:
 
     def end(self) -> None:
         """``close`` the node, where it has that, while ROS still works; then destroy it."""
+        self._thread.end()
         try:
             if hasattr(self.node, "close"):
                 cast(Closable, self.node).close()
         finally:
-            self._thread.end()
             self.node.destroy_node()
 
     def _fail(self, error: Exception) -> None:
