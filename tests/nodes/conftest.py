@@ -104,6 +104,14 @@ def ros(ros_domain: int) -> Iterator[Ros]:
 
 
 @pytest.fixture
+def rig(ros: Ros) -> Any:
+    """A ``tests.nodes.rig.Rig`` in this process."""
+    from tests.nodes.rig import Rig
+
+    return Rig(ros)
+
+
+@pytest.fixture
 def no_model(tmp_path: Path) -> Path:
     """A model directory whose manifest is cut off."""
     (tmp_path / "manifest.json").write_text('{"version": 1, "graphs": {"vis')

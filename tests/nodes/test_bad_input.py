@@ -14,16 +14,11 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, START_NS, picture
 from tests.nodes.conftest import Ros
-from tests.nodes.test_gaze_caption import Rig, make_node, stamps_of
+from tests.nodes.rig import Rig, make_node, stamps_of
 from tracevlm_msgs.msg import GazeSample
 from tracevlm_ros.nodes import convert, qos
 
 QUICK = {"max_gaze_wait_ms": 50}
-
-
-@pytest.fixture
-def rig(ros: Ros) -> Rig:
-    return Rig(ros)
 
 
 @pytest.fixture

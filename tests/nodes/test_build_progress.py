@@ -13,7 +13,7 @@ from lifecycle_msgs.srv import ChangeState
 from engine.runtime import load_engine
 from engine.runtime.plan_progress import BuildProgress, OnProgress
 from tests.nodes.conftest import Ros
-from tests.nodes.test_gaze_caption import make_node
+from tests.nodes.rig import make_node
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.nodes import gaze_caption
 

@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from tests.nodes.conftest import Ros
-from tests.nodes.test_gaze_caption import make_node
+from tests.nodes.rig import make_node
 from tracevlm_ros.nodes.heartbeat import profile
 
 

@@ -91,7 +91,7 @@ def test_the_node_writes_it_from_configure_to_cleanup(ros: Any, tmp_path: Path) 
     pytest.importorskip("rclpy", reason="the ROS 2 wheels are not installed")
     from lifecycle_msgs.msg import Transition
 
-    from tests.nodes.test_gaze_caption import Rig, make_node
+    from tests.nodes.rig import Rig, make_node
 
     path = tmp_path / "trace.json"
     node = make_node(ros, trace_file=str(path))

@@ -1,0 +1,76 @@
+"""The lifecycle node through its states, in this process, with real DDS."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="the ROS 2 wheels are not installed")
+pytest.importorskip("tracevlm_msgs", reason="the message package is not installed")
+
+from lifecycle_msgs.msg import State, Transition
+
+from tests.nodes.conftest import Ros
+from tests.nodes.rig import Rig, make_node
+
+
+def test_the_node_walks_through_its_life_twice(ros: Ros, rig: Rig) -> None:
+    make_node(ros)
+    for _ in range(2):
+        assert rig.state() == State.PRIMARY_STATE_UNCONFIGURED
+        assert rig.change(Transition.TRANSITION_CONFIGURE)
+        assert rig.state() == State.PRIMARY_STATE_INACTIVE
+        assert rig.change(Transition.TRANSITION_ACTIVATE)
+        assert rig.state() == State.PRIMARY_STATE_ACTIVE
+        assert rig.change(Transition.TRANSITION_DEACTIVATE)
+        assert rig.change(Transition.TRANSITION_CLEANUP)
+    assert rig.change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert rig.state() == State.PRIMARY_STATE_FINALIZED
+
+
+def test_a_damaged_model_directory_fails_configure_and_the_node_stays_usable(
+    ros: Ros, rig: Rig, no_model: Path
+) -> None:
+    node = make_node(ros, model=str(no_model))
+    lines: list[str] = []
+    logger = node.get_logger()
+    logger.error = lines.append
+    node.get_logger = lambda: logger
+    assert not rig.change(Transition.TRANSITION_CONFIGURE)
+    assert rig.state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert len(lines) == 1
+    assert "\n" not in lines[0]
+    assert "manifest.json" in lines[0]
+    ros.until(lambda: "engine" in rig.statuses and rig.statuses["engine"].level == b"\x02")
+    assert rig.set_parameter("model", "fake").successful
+    assert rig.change(Transition.TRANSITION_CONFIGURE)
+    assert rig.state() == State.PRIMARY_STATE_INACTIVE
+
+
+def test_a_missing_model_directory_fails_configure(ros: Ros, rig: Rig, tmp_path: Path) -> None:
+    make_node(ros, model=str(tmp_path / "nowhere"))
+    assert not rig.change(Transition.TRANSITION_CONFIGURE)
+    assert rig.state() == State.PRIMARY_STATE_UNCONFIGURED
+
+
+def test_autostart_makes_the_node_active(ros: Ros, rig: Rig) -> None:
+    make_node(ros, autostart=True)
+    ros.until(lambda: rig.state() == State.PRIMARY_STATE_ACTIVE, "the active state")
+
+
+def test_nothing_is_published_after_deactivation_and_ids_count_on(ros: Ros, rig: Rig) -> None:
+    make_node(ros)
+    rig.activate()
+    rig.look(1, 8)
+    ros.until(lambda: any(c.is_final for c in rig.captions), "a final caption")
+    first_id = max(c.trace_id for c in rig.captions)
+    assert rig.change(Transition.TRANSITION_DEACTIVATE)
+    before = (len(rig.masks), len(rig.captions))
+    ros.until(lambda: rig.images.get_subscription_count() == 0, "the end of the subscription")
+    for index in range(20, 24):
+        rig.send_image(index)
+    assert rig.change(Transition.TRANSITION_ACTIVATE)
+    assert (len(rig.masks), len(rig.captions)) == before
+    ros.until(rig.images.get_subscription_count, "the image subscription")
+    ros.until(rig.gaze.get_subscription_count, "the gaze subscription")
+    rig.look(40, 8)
+    ros.until(lambda: max(c.trace_id for c in rig.captions) > first_id, "a new trace")

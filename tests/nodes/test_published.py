@@ -1,0 +1,93 @@
+"""What the node publishes, with real DDS and the fake engine."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="the ROS 2 wheels are not installed")
+pytest.importorskip("tracevlm_msgs", reason="the message package is not installed")
+
+from sensor_msgs.msg import CompressedImage, Image
+
+from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, SIZE_HW, START_NS
+from tests.nodes.conftest import Ros
+from tests.nodes.rig import Rig, make_node, stamps_of
+from tracevlm_msgs.msg import Caption
+from tracevlm_ros.nodes import convert, qos
+
+
+def test_every_output_carries_the_stamp_and_frame_of_an_input_frame(ros: Ros, rig: Rig) -> None:
+    make_node(ros)
+    rig.activate()
+    stamps = rig.look(1, 14)
+    ros.until(lambda: any(c.is_final for c in rig.captions), "a final caption")
+    assert stamps_of(rig.masks) == stamps
+    assert set(stamps_of(rig.captions)) <= set(stamps)
+    assert {message.header.frame_id for message in [*rig.masks, *rig.captions]} == {"scene"}
+    caption = next(c for c in rig.captions if c.is_final)
+    assert caption.model_id == "fake"
+    assert caption.text.startswith("something")
+    assert caption.captured == caption.header.stamp
+    received, inferred, published = (
+        convert.ns_of(s) for s in (caption.received, caption.inferred, caption.published)
+    )
+    assert 0 < received <= inferred <= published
+    assert any(not c.is_final for c in rig.captions)
+    labels = np.frombuffer(rig.masks[-1].data, np.uint16)
+    assert set(np.unique(labels)) <= {0, caption.trace_id}
+
+
+def test_pictures_are_made_for_whoever_subscribes(ros: Ros, rig: Rig) -> None:
+    make_node(ros, **{"pipeline.live.embedding_delay_ms": 0.0})
+    rig.activate()
+    binary: list[Image] = []
+    attention: list[Image] = []
+    overlay: list[CompressedImage] = []
+    rig.node.create_subscription(Image, "masks/binary", binary.append, qos.reliable(20))
+    rig.node.create_subscription(Image, "attention", attention.append, qos.reliable(20))
+    rig.node.create_subscription(
+        CompressedImage, "overlay/compressed", overlay.append, qos.reliable(20)
+    )
+    for topic in ("masks/binary", "attention", "overlay/compressed"):
+        ros.until(lambda topic=topic: rig.node.count_publishers(topic), topic)
+    stamps = rig.look(1, 16)
+    ros.until(lambda: any(np.frombuffer(m.data, np.uint8).any() for m in binary), "a mask")
+    ros.until(lambda: any(np.frombuffer(m.data, np.uint8).any() for m in attention), "attention")
+    ros.until(lambda: overlay, "an overlay")
+    for message in [*binary, *attention, *overlay]:
+        assert convert.ns_of(message.header.stamp) in stamps
+    assert set(np.unique(np.frombuffer(binary[-1].data, np.uint8))) <= {0, 255}
+    assert binary[-1].encoding == attention[-1].encoding == "mono8"
+    assert convert.frame_of(overlay[-1]).image_rgb.shape == (*SIZE_HW, 3)
+
+
+def test_stamps_that_jump_back_begin_anew(ros: Ros, rig: Rig) -> None:
+    make_node(ros, image_depth=50)
+    rig.activate()
+    rig.look(40, 8)
+    before = len(rig.masks)
+    stamps = []
+    for index in range(1, 6):
+        for part in range(7):
+            rig.send_gaze(START_NS + index * FRAME_NS + (part - 5) * GAZE_NS + index)
+        stamps.append(rig.send_image(index))
+    ros.until(lambda: len(rig.masks) >= before + 4, "masks of the second round")
+    assert set(stamps_of(rig.masks[before:])) <= set(stamps)
+    assert stamps_of(rig.masks[before:]) == sorted(stamps_of(rig.masks[before:]))
+
+
+def test_only_final_captions_come_when_partial_ones_are_switched_off(ros: Ros, rig: Rig) -> None:
+    make_node(ros, publish_partial=False)
+    rig.activate()
+    rig.look(1, 10)
+    ros.until(lambda: rig.captions, "a caption")
+    assert all(c.is_final for c in rig.captions)
+
+
+def test_a_late_subscriber_gets_the_captions_so_far(ros: Ros, rig: Rig) -> None:
+    make_node(ros)
+    rig.activate()
+    rig.look(1, 10)
+    ros.until(lambda: any(c.is_final for c in rig.captions), "a final caption")
+    late: list[Caption] = []
+    rig.node.create_subscription(Caption, "captions", late.append, qos.latched(100))
+    ros.until(lambda: any(c.is_final for c in late), "the caption of before")
