@@ -61,6 +61,23 @@ class Locator(Protocol):
         """
 
 
+class Dialogue(Protocol):
+    """Questions about one trace of one frame, each read after all that was said before."""
+
+    def ask(
+        self, question: str | None, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[Description]:
+        """Stream the answer. Raises EngineMismatch, at the call, for more than the model reads."""
+
+
+@runtime_checkable
+class Converser(Protocol):
+    """An engine that goes on with what was said. Not every one can: ask ``isinstance``."""
+
+    def converse(self, grounded: Any, index: int) -> Dialogue:
+        """Begin a dialogue about trace ``index`` of ``grounded``. Runs where ``describe`` runs."""
+
+
 class Engine(Protocol):
     """The two-rate model. Handles (``Any``) belong to the engine and are valid until ``close``.
 

@@ -43,8 +43,15 @@ def describe(
 ) -> Iterator[tuple[Caption, Description]]:
     """Stream the answer to ``request``; its last item is final unless it was cancelled."""
     parts = engine.describe(request.grounded, request.place, request.question, cancelled)
+    return captions_of(engine.info.model_id, request, parts)
+
+
+def captions_of(
+    model_id: str, request: DescribeRequest, parts: Iterator[Description]
+) -> Iterator[tuple[Caption, Description]]:
+    """Each part of an answer to ``request`` with its caption."""
     for part in parts:
-        yield _caption(engine.info.model_id, request, part), part
+        yield _caption(model_id, request, part), part
 
 
 def region_of(keypoints: Keypoints, size_hw: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -5,6 +5,7 @@ import time
 from typing import NamedTuple, Protocol
 
 from engine.runtime.priority import give_way
+from tracevlm_ros.core.dialogues import Dialogues
 from tracevlm_ros.core.engine import Engine, Locator
 from tracevlm_ros.core.errors import TraceVLMError
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest, describe
@@ -60,6 +61,7 @@ class Describer(Worker):
         inbox = Inbox()
         super().__init__("slow_path", inbox, problems, prepare=give_way)
         self._engine = engine
+        self._dialogues = Dialogues(engine)
         self._sink = sink
         self._stopwatch = stopwatch
         self._jobs: KeyedMailbox[Job | SearchJob] = KeyedMailbox(
@@ -86,7 +88,8 @@ class Describer(Worker):
         return len(self._jobs) + (self._current is not None)
 
     def clear(self) -> None:
-        """Drop what waits."""
+        """Drop what waits, and forget what was asked; only while the thread does not run."""
+        self._dialogues.clear()
         self._jobs.clear("request_deactivated")
 
     def work(self) -> None:
@@ -141,7 +144,12 @@ class Describer(Worker):
     def _describe(self, job: Job, start_s: float) -> tuple[Caption | None, Description | None]:
         caption: Caption | None = None
         part: Description | None = None
-        for written in describe(self._engine, job.request, self._is_cut_off):
+        parts = (
+            describe(self._engine, job.request, self._is_cut_off)
+            if job.question is None
+            else self._dialogues.ask(job.request, self._is_cut_off)
+        )
+        for written in parts:
             caption, part = written
             if start_s:
                 self._stopwatch.add("describe_first_word", start_s)
