@@ -34,7 +34,7 @@ from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.session import Session
 from tracevlm_ros.nodes.spin import StopRequest, run_node
 from tracevlm_ros.nodes.stopwatch import Stopwatch
-from tracevlm_ros.nodes.warm_up import compile_in_background, warm_up
+from tracevlm_ros.nodes.warm_up import Compilation, compile_in_background, warm_up
 
 SCHEMA = Path(__file__).with_name("parameters.yaml")
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -98,6 +98,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
         self._engine: Engine | None = None
         self._engine_state = "not loaded"
         self._session: Session | None = None
+        self._compilation: Compilation | None = None
         self._drops_before = Drops()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._wall = Clock(clock_type=ClockType.STEADY_TIME)
@@ -132,7 +133,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             self._engine_state = "warming up"
             self._report()
             warm_up(config, self._engine)
-            compile_in_background()
+            self._compilation = self._compilation or compile_in_background()
             self._session = Session(self, self._engine, config)
         except TraceVLMError as error:
             self._free()
@@ -195,6 +196,8 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
 
     def close(self) -> None:
         """End of the process: stop the threads and free the engine."""
+        if self._compilation is not None:
+            self._compilation.end()
         self._heartbeat.close()
         self._free()
 

@@ -1,5 +1,7 @@
 """Pay every first-call cost (kernels, compiled loops, thread pools) before the first real frame."""
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -11,19 +13,45 @@ from tracevlm_ros.core.pipeline import Pipeline
 from tracevlm_ros.core.slow_path import describe
 from tracevlm_ros.core.types import Frame, GazeSample
 
+_COMPILE = "from tracevlm_ros.core import simplify; simplify.warm_up()"
 _FRAMES = 8
 _FRAME_NS = 33_000_000
 _GAZE_PER_FRAME = 8
 _SIZE_HW = (360, 640)
 
 
-def compile_in_background() -> None:
-    """Make numba's kernels ready for long traces; numpy serves until then, and without numba.
+class Compilation:
+    """Makes numba's kernels ready for long traces; numpy serves until then.
 
-    Some ten seconds the first time on a machine, about one from numba's cache.
+    Compiling takes some ten seconds the first time on a machine. A process of its own does it,
+    which can be ended at any moment; a thread could not. What it leaves in numba's cache is then
+    loaded here, in about a second (where numba has no writable cache, it is compiled once more).
     """
-    if simplify.has_numba() and not simplify.is_warm():
-        threading.Thread(target=simplify.warm_up, name="compile").start()
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _COMPILE],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._thread = threading.Thread(target=self._load, name="compile")
+        self._thread.start()
+
+    def _load(self) -> None:
+        if self._process.wait() == 0:
+            simplify.warm_up()
+
+    def end(self) -> None:
+        """Give up what is not ready yet. Harmless when it is."""
+        self._process.terminate()
+        self._thread.join()
+
+
+def compile_in_background() -> Compilation | None:
+    """Begin where it is of use: None without numba, and where the kernels serve already."""
+    return Compilation() if simplify.has_numba() and not simplify.is_warm() else None
 
 
 def warm_up(config: PipelineConfig, engine: Engine) -> int:
