@@ -39,6 +39,16 @@ def test_bag_time_stands_still_while_paused() -> None:
     assert pace.now_ns(1.0) == BAG_NS + 1_000_000_000
 
 
+def test_toggling_pauses_and_goes_on_and_says_which() -> None:
+    pace, now_s = paced()
+    assert pace.toggle()
+    now_s[0] += 60.0
+    assert pace.now_ns(1.0) == BAG_NS
+    assert not pace.toggle()
+    now_s[0] += 1.0
+    assert pace.now_ns(1.0) == BAG_NS + 1_000_000_000
+
+
 def test_ticks_come_at_most_as_often_as_asked() -> None:
     pace, now_s = paced()
     ticks = 0

@@ -93,7 +93,7 @@ def measure(
         )
         with LiveGraph(options, lambda _caption: None, print_warnings) as graph:
             graph.watcher.wait_until_active()
-            inside = {"namespace": options.namespace}
+            inside: dict[str, Any] = {"namespace": options.namespace}
             graph.graph.start("bench_listener", {"log": masks}, **inside)
             gaze = {"sends": "gaze", "rate_hz": arguments.gaze_rate, "delay_ms": GAZE_DELAY_MS}
             # The gaze goes on while the camera paints its pictures; it ends with the graph.

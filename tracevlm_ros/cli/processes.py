@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -70,6 +70,7 @@ class NodeProcess:
         arguments: Sequence[str],
         variables: Mapping[str, str],
         on_line: Callable[[str, str], None],
+        stdin: int | TextIO = subprocess.DEVNULL,
     ) -> None:
         self.name = module.rsplit(".", maxsplit=1)[-1]
         self.last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
@@ -78,7 +79,7 @@ class NodeProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             env=dict(variables),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -166,13 +167,14 @@ class NodeGraph:
         node: str,
         parameters: Mapping[str, Any] | None = None,
         words: Sequence[str] = (),
+        stdin: int | TextIO = subprocess.DEVNULL,
         **options: Any,
     ) -> NodeProcess:
         """Start ``tracevlm_ros.nodes.<node>`` with ``words`` in front of ROS's arguments;
         ``options`` are those of ``ros_arguments``."""
         arguments = [*words, *ros_arguments(parameters, **options)]
         process = NodeProcess(
-            f"tracevlm_ros.nodes.{node}", arguments, self.variables, self._on_line
+            f"tracevlm_ros.nodes.{node}", arguments, self.variables, self._on_line, stdin
         )
         self.nodes.append(process)
         return process

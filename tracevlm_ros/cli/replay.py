@@ -1,6 +1,8 @@
-"""Publish a rosbag2 bag (MCAP or SQLite3) with /clock, as it was recorded."""
+"""Publish a rosbag2 bag (MCAP or SQLite3) with /clock, as it was recorded. Space pauses."""
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from tracevlm_ros.cli.bag_plan import plan_bag
 from tracevlm_ros.cli.live_graph import print_log
 from tracevlm_ros.cli.processes import NodeGraph
 from tracevlm_ros.core.errors import ConfigError
+from tracevlm_ros.nodes.keyboard import is_ours
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         remappings = {**plan.remappings, **remappings}
         parameters["wait_for"] = plan.wait_for
     with NodeGraph(domain_id=arguments.domain, on_line=print_log) as graph:
-        player = graph.start("player", parameters, remappings=remappings)
+        keys = sys.stdin if is_ours(sys.stdin) else subprocess.DEVNULL
+        player = graph.start("player", parameters, remappings=remappings, stdin=keys)
         while (status := player.wait(0.2)) is None:
             pass
     return status

@@ -8,7 +8,7 @@ from collections.abc import Callable
 class Pace:
     """``begin`` says which bag time is now; from then on bag time runs at the rate given last.
 
-    ``pause`` may be called from another thread, all else from the playing thread.
+    ``pause`` and ``toggle`` may be called from another thread, all else from the playing thread.
     """
 
     def __init__(self, wall_s: Callable[[], float] = time.monotonic) -> None:
@@ -31,6 +31,13 @@ class Pace:
         with self._lock:
             self._advance()
             self._is_paused = is_paused
+
+    def toggle(self) -> bool:
+        """Pause, or go on after a pause; whether it is paused now."""
+        with self._lock:
+            self._advance()
+            self._is_paused = not self._is_paused
+            return self._is_paused
 
     def now_ns(self, rate: float) -> int:
         """Bag time now; from now on it runs at ``rate``."""

@@ -1,7 +1,8 @@
 """Publish a bag as it was recorded: raw bytes, in time, with /clock.
 
 Topic names are remapped as for every node: ``--ros-args -r /camera/image:=/tracevlm/image``.
-The service ``~/pause`` (std_srvs/SetBool) holds it. The process ends after the last message.
+The service ``~/pause`` (std_srvs/SetBool) and the space bar hold it. The process ends after the
+last message.
 """
 
 import importlib
@@ -19,6 +20,7 @@ from std_srvs.srv import SetBool
 from tracevlm_ros.core.errors import InputError, TraceVLMError
 from tracevlm_ros.ingest.bag import BagReader, BagRecord
 from tracevlm_ros.nodes import convert, qos
+from tracevlm_ros.nodes.keyboard import Keyboard, is_ours
 from tracevlm_ros.nodes.listeners import wait_for_listeners
 from tracevlm_ros.nodes.pace import Pace
 from tracevlm_ros.nodes.params import NodeParameters, load_schema
@@ -60,6 +62,11 @@ class Player(Node):  # type: ignore[misc]
         )
         self._pace = Pace()
         self.create_service(SetBool, "~/pause", self._on_pause)
+        self._keyboard = (
+            Keyboard(sys.stdin, {" ": self._on_space})
+            if self.parameters["keyboard"] and is_ours(sys.stdin)
+            else None
+        )
         self.published = 0
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
         self._thread.start()
@@ -94,8 +101,13 @@ class Player(Node):  # type: ignore[misc]
         response.message = "paused" if request.data else "playing"
         return response
 
+    def _on_space(self) -> None:
+        self.get_logger().info("paused" if self._pace.toggle() else "playing")
+
     def close(self) -> None:
-        """End the thread and close the bag."""
+        """End the threads, leave the terminal as it was, close the bag."""
+        if self._keyboard is not None:
+            self._keyboard.close()
         self._thread.join()
         self._bag.close()
 
