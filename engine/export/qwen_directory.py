@@ -202,6 +202,7 @@ def _prompt_section(config: QwenConfig, picture_hw: tuple[int, int]) -> dict[str
     side = config.vision.patch_size * config.vision.merge
     return {
         "layout": "tracevlm_ros.core.qwen_prompt",
+        "dialogues": True,
         "grid_hw": [picture_hw[0] // side, picture_hw[1] // side],
         "special_ids": token_ids(config.tokens),
         "system": SYSTEM,

@@ -83,6 +83,7 @@ class ModelEngine:
             max_traces=manifest.max_traces,
             max_keypoints=sizes["K"],
             notes=notes,
+            converses=manifest.sections["prompt"].get("dialogues") is True,
         )
         self._width = sizes["D"]
         reads_strokes = manifest.sections["prompt"].get("masks_from_stroke") is True

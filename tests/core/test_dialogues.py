@@ -22,6 +22,7 @@ COLOUR, SHAPE = "what colour is it?", "what shape is it?"
 def nano() -> Iterator[ModelEngine]:
     engine = load_engine("nano", "onnxruntime-cpu")
     assert isinstance(engine, ModelEngine)
+    engine._info = engine._info._replace(converses=True)
     yield engine
     engine.close()
 
@@ -110,6 +111,19 @@ def test_a_dialogue_that_grew_too_long_begins_anew_on_the_newest_frame(nano: Mod
     stamps = zip(later, (caption.stamp_ns for caption, _ in answers), strict=False)
     asked_ns, told_ns = next(pair for pair in stamps if pair[1] != START_NS)
     assert told_ns == asked_ns > START_NS + 1
+
+
+def test_a_model_that_never_learned_dialogues_answers_each_question_by_itself(
+    nano: ModelEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nano, "_info", nano.info._replace(converses=False))
+    dialogues = Dialogues(nano)
+    last(dialogues, asked(nano, 1, COLOUR))
+    later = asked(nano, 1, SHAPE, START_NS + 1_000_000_000)
+    caption, _ = second = last(dialogues, later)
+    assert caption.stamp_ns == later.stamp_ns
+    *_, alone = nano.describe(later.grounded, 0, SHAPE)
+    np.testing.assert_array_equal(embeddings(second), alone.seg_embeddings)
 
 
 def test_an_engine_that_cannot_converse_answers_each_question_by_itself() -> None:

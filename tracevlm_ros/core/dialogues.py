@@ -42,11 +42,11 @@ class Dialogues:
     ) -> Iterator[tuple[Caption, Description]]:
         """Stream the answer to ``request``; captions carry the stamp of the dialogue's frame.
 
-        A dialogue that has no room for the question begins anew on the frame of ``request``. An
-        engine that cannot converse answers each question by itself.
+        A dialogue that has no room for the question begins anew on the frame of ``request``. A
+        model that has not learned to converse answers each question by itself.
         """
         engine = self._engine
-        if not isinstance(engine, Converser):
+        if not (isinstance(engine, Converser) and engine.info.converses):
             yield from describe(engine, request, cancelled)
             return
         begun = self._begun.pop(request.trace_id, None)

@@ -13,6 +13,7 @@ class EngineInfo(NamedTuple):
     """Who answers: shown in captions, diagnostics and reports.
 
     ``notes`` says what the caller did not ask for, such as a fall-back to another back end.
+    ``converses``: the model has learned to read a question after others.
     """
 
     model_id: str
@@ -22,6 +23,7 @@ class EngineInfo(NamedTuple):
     max_traces: int
     max_keypoints: int
     notes: tuple[str, ...] = ()
+    converses: bool = False
 
 
 class TracePrompt(NamedTuple):
@@ -72,7 +74,7 @@ class Dialogue(Protocol):
 
 @runtime_checkable
 class Converser(Protocol):
-    """An engine that goes on with what was said. Not every one can: ask ``isinstance``."""
+    """An engine that can go on with what was said; ``info.converses`` tells whether it should."""
 
     def converse(self, grounded: Any, index: int) -> Dialogue:
         """Begin a dialogue about trace ``index`` of ``grounded``. Runs where ``describe`` runs."""
