@@ -1,17 +1,22 @@
 """Checkpoints that survive a kill at any moment: written beside, flushed, then renamed.
 
-The weights alone can be read without running code from the file (``weights_only``).
+The weights alone can be read without running code from the file (``weights_only``). ``pack`` keeps
+what is needed to score, export or train on, at a seventh of the size.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 
 from tracevlm_ros.core.errors import InputError
 
 FORMAT = 1
+PACKED = ".safetensors"
 
 
 class Checkpoint(NamedTuple):
@@ -46,7 +51,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Raises InputError when ``path`` is absent, damaged or of another format."""
+    """Raises InputError when ``path`` is absent, damaged or of another format.
+
+    A packed one (``pack``) has no optimiser, so no run can be resumed from it.
+    """
+    if path.suffix == PACKED:
+        return _unpack(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         version = content.pop("format")
@@ -56,4 +66,40 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except Exception as error:
         raise InputError(
             f"{path} is no readable checkpoint ({error}); give a file that `tracevlm train` wrote"
+        ) from error
+
+
+def pack(checkpoint: Checkpoint, path: Path) -> None:
+    """Weights, matrices in fp16, with the settings of their run, as ``path`` (.safetensors).
+
+    Of the folder of photos only the name is kept.
+    """
+    weights = {
+        name: (value.half() if _is_matrix(value) else value).contiguous()
+        for name, value in checkpoint.weights.items()
+    }
+    data = checkpoint.config["data"]
+    config = {**checkpoint.config, "data": {**data, "photos": Path(data["photos"]).name}}
+    about = {"config": config, "step": checkpoint.step, "seconds": checkpoint.seconds}
+    save_file(weights, path, {name: json.dumps(value) for name, value in about.items()})
+
+
+def _is_matrix(value: torch.Tensor) -> bool:
+    return value.dim() > 1 and value.is_floating_point()
+
+
+def _unpack(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, "pt") as file:
+            about = {name: json.loads(text) for name, text in file.metadata().items()}
+        widened = {
+            name: value.float() if value.is_floating_point() else value
+            for name, value in load_file(path).items()
+        }
+        return Checkpoint(
+            **about, weights=widened, optimiser=[], random_state=torch.get_rng_state(), history=[]
+        )
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is no packed checkpoint ({error}); give a file of `tracevlm train --pack`"
         ) from error

@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--paper", action="store_true", help="no option beyond the paper")
     parser.add_argument("--config", type=Path, help="JSON file of settings; arguments override it")
     parser.add_argument("--evaluate", type=Path, metavar="CHECKPOINT", help="score, do not train")
+    parser.add_argument(
+        "--pack", type=Path, metavar="CHECKPOINT", help="write its weights alone as --out FILE"
+    )
     parser.add_argument("--scenes", type=int, default=200, help="held-out scenes to score on")
     parser.add_argument("--strokes", type=Path, help="folder with instances.json and strokes.json")
     parser.add_argument("--clips", type=Path, help="folder in DAVIS form with strokes.json")
@@ -41,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.evaluate is not None:
         return _evaluate(arguments)
+    if arguments.pack is not None:
+        return _pack(arguments.pack, arguments.out)
     if arguments.stage in PAPER_STAGES:
         from training.stages.command_line import run as run_stage
 
@@ -104,6 +109,16 @@ def _merge(values: dict[str, object], section: str, changes: dict[str, object]) 
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def _pack(source: Path, out: Path) -> int:
+    from training.checkpoint import PACKED, load_checkpoint, pack
+
+    if out.suffix != PACKED:
+        raise ConfigError(f"--out is {out}; --pack writes a file whose name ends in {PACKED}")
+    pack(load_checkpoint(source), out)
+    _say(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    return 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
