@@ -61,6 +61,7 @@ def test_losses_and_policy_drops_are_told_apart_and_the_warm_up_is_left_out(tmp_
     write_trace(tmp_path / "trace.json", list(range(15)), arrived=18)
     sent = {
         "stamp_ns": [stamp(index) for index in range(20)],
+        "due_s": [captured_s(index) for index in range(20)],
         "handed_s": [captured_s(index) for index in range(20)],
     }
     (tmp_path / "camera.json").write_text(json.dumps(sent))

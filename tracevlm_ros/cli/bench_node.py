@@ -30,6 +30,8 @@ GOALS = {
     "compressed": {"p50": 3.0, "images_lost": 0},
 }
 GAZE_DELAY_MS = 4.0
+_SENT = ("stamp_ns", "due_s", "handed_s")
+_ROUNDING_S = 1e-6
 _STAGES = ("image_queue", "image_decode", "gaze_wait", "fast_path", "publish")
 
 
@@ -119,15 +121,16 @@ def measure(
 def evaluate(
     camera: Path, trace: NodeTrace, masks: Path, warm_up_s: float, diagnostics: dict[str, Any]
 ) -> dict[str, Any]:
-    """Latency and losses of the frames that were handed over after ``warm_up_s``."""
+    """Latency and losses of the frames that were due after ``warm_up_s``."""
     sent = json.loads(camera.read_text(encoding="utf-8"))
     got = json.loads(masks.read_text(encoding="utf-8"))
-    begin_s = sent["handed_s"][0] + warm_up_s
+    warm_s = sent["due_s"][0] + warm_up_s - _ROUNDING_S
     captured = {
         stamp: handed
-        for stamp, handed in zip(sent["stamp_ns"], sent["handed_s"], strict=True)
-        if handed >= begin_s
+        for stamp, due, handed in zip(*(sent[k] for k in _SENT), strict=True)
+        if due >= warm_s
     }
+    begin_s = min(captured.values())
     received = dict(zip(got["stamp_ns"], got["arrived_s"], strict=True))
     times = frame_times(captured, trace, received)
     arrived = sum(1 for arrival_s in trace.image_arrivals_s if arrival_s >= begin_s)

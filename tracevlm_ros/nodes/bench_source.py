@@ -1,8 +1,9 @@
 """A camera or a tracker at an exact pace, for ``tracevlm bench node``.
 
 The camera shows a synthetic clip forth and back, the gaze rests and jumps. All messages are made
-before the first is due. The log tells when each was handed to the middleware (``time.monotonic``,
-which all processes of a machine share), so that a frame can be timed across processes.
+before the first is due. The log tells when each was due and when it was handed to the middleware
+(``time.monotonic``, which all processes of a machine share), so that a frame can be timed across
+processes.
 """
 
 import json
@@ -48,6 +49,7 @@ class BenchSource(Node):  # type: ignore[misc]
         self.parameters = NodeParameters(self, load_schema(SCHEMA))
         msg_type, self._topic, depth = _TOPICS[self.parameters["sends"]]
         self._voice = self.create_publisher(msg_type, self._topic, qos.sensor(depth))
+        self._due_s: list[float] = []
         self._handed_s: list[float] = []
         self._stamps_ns: list[int] = []
         self._thread = threading.Thread(target=self._run, name="bench_source", daemon=True)
@@ -57,7 +59,11 @@ class BenchSource(Node):  # type: ignore[misc]
         """End the thread and write the log."""
         self._thread.join()
         if self.parameters["log"]:
-            log = {"stamp_ns": self._stamps_ns, "handed_s": self._handed_s}
+            log = {
+                "stamp_ns": self._stamps_ns,
+                "due_s": self._due_s,
+                "handed_s": self._handed_s,
+            }
             Path(self.parameters["log"]).write_text(json.dumps(log), encoding="utf-8")
 
     def _run(self) -> None:
@@ -72,8 +78,10 @@ class BenchSource(Node):  # type: ignore[misc]
         count = round(self.parameters["seconds"] * rate_hz)
         start_s = time.monotonic()
         for index in range(count):
-            if self._stop.wait(max(0.0, start_s + index / rate_hz - time.monotonic())):
+            due_s = start_s + index / rate_hz
+            if self._stop.wait(max(0.0, due_s - time.monotonic())):
                 return
+            self._due_s.append(due_s)
             self._hand_over(messages[index % len(messages)])
         self._stop.set()
 
