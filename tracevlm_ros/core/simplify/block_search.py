@@ -1,152 +1,124 @@
-"""The farthest point of an interval in numpy: blocks are bounded before points are measured."""
+"""The farthest point of an interval without numba.
 
-from itertools import pairwise
+Short intervals are gone through by hand. In longer ones all distances are found nearly, and those
+within the margin of the greatest exactly; for several long ones blocks of points are bounded first.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 
+from tracevlm_ros.core.simplify.chord_frames import ChordFrames, frames_of, nearly_squared
 from tracevlm_ros.core.simplify.distance import (
-    BOUND_MARGIN,
-    BOUND_MARGIN_PX2,
-    Boxes,
     Chord,
-    Chords,
     chord_between,
     squared_distance,
-    squared_distance_bounds,
     squared_distances,
-    squared_distances_each,
 )
+from tracevlm_ros.core.simplify.point_blocks import BLOCK, PointBlocks
+from tracevlm_ros.core.simplify.short_scan import farthest_by_hand
 from tracevlm_ros.core.types import FloatArray, IntArray
 
-BLOCK = 64
-DIRECT = 512
-"""Up to here one pass over all points is cheaper than bounding blocks first."""
+BY_HAND = 48
+"""Up to here plain Python is cheaper than the fixed cost of some ten numpy calls."""
 
-BY_HAND = 24
-"""Up to here plain Python is cheaper than the fixed cost of some fifteen numpy calls."""
+FEW = 8
+"""So many points of an interval at most are compared one by one."""
 
 
 class BlockSearch:
-    """Farthest points in a buffer ``points`` (P, 2) that fills up from its start.
-
-    Blocks of points are bounded by boxes; a margin covers what rounding takes from the bound.
-    """
+    """Farthest points in a buffer ``points`` (P, 2) that fills up from its start."""
 
     def __init__(self, points: FloatArray, is_line: bool) -> None:
         self._points = points
-        self._x, self._y = points[:, 0], points[:, 1]
         self._is_line = is_line
-        blocks = -(-len(points) // BLOCK)
-        self._boxes = Boxes(*np.zeros((4, blocks)))
-        self._indexed = 0
-        self._low = (np.inf, np.inf)
-        self._high = (-np.inf, -np.inf)
-        self._margin = 0.0
+        self._blocks = PointBlocks(points)
 
     def index(self, count: int) -> None:
-        """Bring the blocks up to the first ``count`` points."""
-        if count <= self._indexed:
-            return
-        first = self._indexed // BLOCK
-        edges = np.arange(0, count - first * BLOCK, BLOCK)
-        here = slice(first, first + len(edges))
-        part = self._points[first * BLOCK : count]
-        low, high = np.minimum.reduceat(part, edges), np.maximum.reduceat(part, edges)
-        centre = (low + high) / 2
-        # Of the rounded centre, so that no point is outside: the sides need not be equal.
-        half = np.maximum(high - centre, centre - low)
-        for values, found in zip(self._boxes, (*centre.T, *half.T), strict=True):
-            values[here] = found
-        self._indexed = count
-        self._grow_margin(low.min(axis=0).tolist(), high.max(axis=0).tolist())
+        """Take in the first ``count`` points."""
+        self._blocks.extend_to(count)
 
-    def _grow_margin(self, low: list[float], high: list[float]) -> None:
-        (x0, y0), (x1, y1) = self._low, self._high
-        self._low = (x0, y0) = (min(x0, low[0]), min(y0, low[1]))
-        self._high = (x1, y1) = (max(x1, high[0]), max(y1, high[1]))
-        width, height = x1 - x0, y1 - y0
-        self._margin = BOUND_MARGIN * (width * width + height * height) + BOUND_MARGIN_PX2
-
-    def farthest(self, start: int, end: int, guess: int = -1) -> tuple[int, float]:
-        """As ``reference.farthest_interior``; ``guess``, an interior index or -1, saves time."""
-        if end - start < 2:
-            return -1, -1.0
-        x, y = self._x, self._y
-        chord = chord_between(float(x[start]), float(y[start]), float(x[end]), float(y[end]))
+    def farthest(self, start: int, end: int) -> tuple[int, float]:
+        """As ``reference.farthest_interior``."""
+        blocks, is_line = self._blocks, self._is_line
         if end - start <= BY_HAND:
-            return self._scan(chord, start, end)
-        if end - start <= DIRECT:
-            distances = squared_distances(
-                x[start + 1 : end], y[start + 1 : end], chord, self._is_line
-            )
+            return farthest_by_hand(blocks.x, blocks.y, start, end, is_line)
+        chord = self._chord(start, end)
+        if is_line:  # so few operations that nothing is gained by doing it nearly
+            x, y = self._points[start + 1 : end].T
+            distances = squared_distances(x, y, chord, is_line)
             place = int(distances.argmax())
             return start + 1 + place, float(distances[place])
-        first, beyond = (start + 1) // BLOCK, (end - 1) // BLOCK + 1
-        boxes = self._boxes.at(slice(first, beyond))
-        bounds = squared_distance_bounds(boxes, chord, self._is_line)
-        bounds += self._margin
-        if guess < 0:
-            best = (first + int(bounds.argmax())) * BLOCK
-            near = slice(max(best, start + 1), min(best + BLOCK, end))
-            least = float(squared_distances(x[near], y[near], chord, self._is_line).max())
-        else:
-            least = squared_distance(float(x[guess]), float(y[guess]), chord, self._is_line)
-        blocks = first + np.flatnonzero(bounds >= least)
-        indices = (blocks[:, None] * BLOCK + np.arange(BLOCK)).ravel()
-        indices = indices[(indices > start) & (indices < end)]
-        distances = squared_distances(x[indices], y[indices], chord, self._is_line)
-        place = int(distances.argmax())
-        return int(indices[place]), float(distances[place])
+        frames = frames_of([chord], blocks.x[0], blocks.y[0], is_line)
+        near = nearly_squared(frames, blocks.rows[:, start + 1 : end])[0]
+        limit = near[near.argmax()] - 2.0 * blocks.margin_px2
+        return self._farthest_of((near >= limit).nonzero()[0] + (start + 1), chord)
 
     def farthest_of_chain(
-        self, starts: IntArray, end: int, guesses: IntArray
+        self, starts: Sequence[int], end: int, guesses: Sequence[int]
     ) -> list[tuple[int, float]]:
         """``farthest`` of each interval from ``starts`` to ``end``, all in two passes over arrays.
 
         ``guesses`` are interior indices, one for each start; starts rise.
         """
-        x, y, is_line = self._x, self._y, self._is_line
-        chords, least = self._chain_chords(starts, end, guesses)
-        first = (starts + 1) // BLOCK
-        counts = (end - 1) // BLOCK + 1 - first
-        level = np.repeat(np.arange(len(starts)), counts)
-        blocks = np.arange(len(level)) + (first + counts - np.cumsum(counts))[level]
-        bounds = squared_distance_bounds(self._boxes.at(blocks), chords.at(level), is_line)
-        bounds += self._margin
-        stay = np.flatnonzero(bounds >= least[level])
-        level = level[stay]
-        indices = blocks[stay, None] * BLOCK + np.arange(BLOCK)
-        np.minimum(indices, end, out=indices)
-        near = chords.at(level).at((slice(None), None))
-        distances = squared_distances_each(x[indices], y[indices], near, is_line)
-        distances[(indices <= starts[level, None]) | (indices >= end)] = -1.0
-        rows = np.searchsorted(level, np.arange(len(starts) + 1)).tolist()
-        found = []
-        for row, next_row in pairwise(rows):
-            place = int(distances[row:next_row].argmax())
-            at = (row + place // BLOCK, place % BLOCK)
-            found.append((int(indices[at]), float(distances[at])))
+        blocks = self._blocks
+        x, y = blocks.x, blocks.y
+        chords = [self._chord(start, end) for start in starts]
+        frames = frames_of(chords, x[0], y[0], self._is_line)
+        least = [
+            squared_distance(x[guess], y[guess], chord, self._is_line)
+            for guess, chord in zip(guesses, chords, strict=True)
+        ]
+        levels, places = self._blocks_to_measure(starts, end, frames, np.array(least))
+        near = nearly_squared(frames.at(levels), blocks.of_block[places])
+        rows = np.searchsorted(levels, np.arange(len(starts)))
+        for row, place, start in zip(rows.tolist(), places[rows].tolist(), starts, strict=True):
+            if place * BLOCK <= start:
+                near[row, : start + 1 - place * BLOCK] = -1.0
+        for row in (places == end // BLOCK).nonzero()[0].tolist():
+            near[row, end % BLOCK :] = -1.0
+        limits = np.maximum.reduceat(near.max(axis=1), rows) - 2.0 * blocks.margin_px2
+        row, column = np.divmod((near >= limits[levels, None]).ravel().nonzero()[0], BLOCK)
+        return self._farthest_of_each(levels[row], places[row] * BLOCK + column, chords)
+
+    def _blocks_to_measure(
+        self, starts: Sequence[int], end: int, frames: ChordFrames, least: FloatArray
+    ) -> tuple[IntArray, IntArray]:
+        """Levels and blocks that may hold a point at ``least`` or farther; both rise."""
+        blocks = self._blocks
+        first = (np.array(starts) + 1) // BLOCK
+        lowest, beyond = int(first[0]), (end - 1) // BLOCK + 1
+        here = slice(lowest, beyond)
+        bounds = nearly_squared(frames, blocks.centres[:, here], blocks.halves[:, here])
+        may_hold = bounds >= (least - blocks.margin_px2)[:, None]
+        may_hold &= np.arange(lowest, beyond) >= first[:, None]
+        levels, places = np.divmod(may_hold.ravel().nonzero()[0], beyond - lowest)
+        return levels, places + lowest
+
+    def _chord(self, start: int, end: int) -> Chord:
+        x, y = self._blocks.x, self._blocks.y
+        return chord_between(x[start], y[start], x[end], y[end])
+
+    def _farthest_of_each(
+        self, levels: IntArray, indices: IntArray, chords: list[Chord]
+    ) -> list[tuple[int, float]]:
+        """``_farthest_of`` the ``indices`` of each level, one or more; ``levels`` rise."""
+        if len(indices) > FEW * len(chords):
+            parts = np.split(indices, np.searchsorted(levels, np.arange(1, len(chords))))
+            return [self._farthest_of(*each) for each in zip(parts, chords, strict=True)]
+        x, y = self._blocks.x, self._blocks.y
+        found = [(-1, -1.0)] * len(chords)
+        for level, index in zip(levels.tolist(), indices.tolist(), strict=True):
+            distance2 = squared_distance(x[index], y[index], chords[level], self._is_line)
+            if distance2 > found[level][1]:
+                found[level] = (index, distance2)
         return found
 
-    def _chain_chords(
-        self, starts: IntArray, end: int, guesses: IntArray
-    ) -> tuple[Chords, FloatArray]:
-        """The chords from ``starts`` to ``end``, and how far the guesses are off them, squared.
-
-        By hand: a chain is short.
-        """
-        bx, by = self._points[end].tolist()
-        chords = [chord_between(ax, ay, bx, by) for ax, ay in self._points[starts].tolist()]
-        least = [
-            squared_distance(x, y, chord, self._is_line)
-            for (x, y), chord in zip(self._points[guesses].tolist(), chords, strict=True)
-        ]
-        return Chords(*np.array(chords).T), np.array(least)
-
-    def _scan(self, chord: Chord, start: int, end: int) -> tuple[int, float]:
-        split, greatest = -1, -1.0
-        for index, (x, y) in enumerate(self._points[start + 1 : end].tolist(), start + 1):
-            distance2 = squared_distance(x, y, chord, self._is_line)
-            if distance2 > greatest:
-                split, greatest = index, distance2
-        return split, greatest
+    def _farthest_of(self, indices: IntArray, chord: Chord) -> tuple[int, float]:
+        """The farthest of some indices, which rise; the earliest of equals."""
+        if len(indices) > FEW:
+            x, y = self._points[indices].T
+            distances = squared_distances(x, y, chord, self._is_line)
+            place = int(distances.argmax())
+            return int(indices[place]), float(distances[place])
+        return self._farthest_of_each(np.zeros_like(indices), indices, [chord])[0]

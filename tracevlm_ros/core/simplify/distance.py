@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tracevlm_ros.core.errors import ConfigError
-from tracevlm_ros.core.types import FloatArray, IntArray
+from tracevlm_ros.core.types import FloatArray
 
 METRICS = ("segment", "line")
 
@@ -127,92 +127,12 @@ def squared_distance_bound(
     return max(high * high, low * low) / chord.length2
 
 
-class Chords(NamedTuple):
-    """As ``Chord``, with arrays of one shape."""
-
-    ax: FloatArray
-    ay: FloatArray
-    bx: FloatArray
-    by: FloatArray
-    dx: FloatArray
-    dy: FloatArray
-    length2: FloatArray
-
-    def at(self, place: IntArray | tuple[slice, None]) -> "Chords":
-        """The chords at ``place``, any index that numpy takes."""
-        return Chords(*(values[place] for values in self))
-
-
 def squared_distances(x: FloatArray, y: FloatArray, chord: Chord, is_line: bool) -> FloatArray:
     """``squared_distance`` of each point of ``x``, ``y``, equal to the last bit."""
-    if chord.length2 < CLOSED_LENGTH2:
-        ux = x - chord.ax
-        uy = y - chord.ay
-        return np.asarray(ux * ux + uy * uy)
-    return _distances_to_open(x, y, chord, is_line)
-
-
-def squared_distances_each(
-    x: FloatArray, y: FloatArray, chords: Chords, is_line: bool
-) -> FloatArray:
-    """``squared_distances`` where every point has a chord of its own; shapes broadcast."""
-    closed = chords.length2 < CLOSED_LENGTH2
-    if not np.count_nonzero(closed):
-        return _distances_to_open(x, y, chords, is_line)
-    opened = chords._replace(length2=np.where(closed, 1.0, chords.length2))
-    distances = _distances_to_open(x, y, opened, is_line)
-    ux = x - chords.ax
-    uy = y - chords.ay
-    np.copyto(distances, ux * ux + uy * uy, where=closed)
-    return distances
-
-
-class Boxes(NamedTuple):
-    """Axis-aligned boxes by centre and half size, arrays of one shape."""
-
-    x: FloatArray
-    y: FloatArray
-    half_width: FloatArray
-    half_height: FloatArray
-
-    def at(self, place: IntArray | slice) -> "Boxes":
-        """The boxes at ``place``."""
-        return Boxes(*(values[place] for values in self))
-
-
-def squared_distance_bounds(boxes: Boxes, chord: Chord | Chords, is_line: bool) -> FloatArray:
-    """No point of a box has a greater ``squared_distance``, but for rounding: add the margins.
-
-    The squared distance to a segment is that to its line plus that by which the point lies before
-    or beyond it, along the line; each is greatest at some corner.
-    """
-    ux = boxes.x - chord.ax
-    uy = boxes.y - chord.ay
-    across, along = np.abs(chord.dx), np.abs(chord.dy)
-    bounds = np.abs(ux * chord.dy - uy * chord.dx)
-    bounds += boxes.half_width * along
-    bounds += boxes.half_height * across
-    bounds *= bounds
-    if not is_line:
-        middle = ux * chord.dx + uy * chord.dy
-        reach = boxes.half_width * across + boxes.half_height * along
-        outside = np.maximum(reach - middle, reach + middle - chord.length2)
-        np.maximum(outside, 0.0, out=outside)
-        bounds += outside * outside
-    closed = np.less(chord.length2, CLOSED_LENGTH2)
-    if not np.count_nonzero(closed):
-        bounds /= chord.length2
-        return np.asarray(bounds)
-    width, height = np.abs(ux) + boxes.half_width, np.abs(uy) + boxes.half_height
-    length2 = np.where(closed, 1.0, chord.length2)
-    return np.where(closed, width * width + height * height, bounds / length2)
-
-
-def _distances_to_open(
-    x: FloatArray, y: FloatArray, chord: Chord | Chords, is_line: bool
-) -> FloatArray:
     ux = x - chord.ax
     uy = y - chord.ay
+    if chord.length2 < CLOSED_LENGTH2:
+        return np.asarray(ux * ux + uy * uy)
     cross = ux * chord.dy
     cross -= uy * chord.dx
     cross *= cross
@@ -221,12 +141,8 @@ def _distances_to_open(
         return np.asarray(cross)
     along = ux * chord.dx
     along += uy * chord.dy
-    before = along <= 0.0
-    if np.count_nonzero(before):
-        np.copyto(cross, ux * ux + uy * uy, where=before)
-    beyond = along >= chord.length2
-    if np.count_nonzero(beyond):
-        vx = x - chord.bx
-        vy = y - chord.by
-        np.copyto(cross, vx * vx + vy * vy, where=beyond)
-    return cross
+    np.copyto(cross, ux * ux + uy * uy, where=along <= 0.0)
+    vx = x - chord.bx
+    vy = y - chord.by
+    np.copyto(cross, vx * vx + vy * vy, where=along >= chord.length2)
+    return np.asarray(cross)

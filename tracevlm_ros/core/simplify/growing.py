@@ -5,14 +5,13 @@ asked once. Only the chain, the intervals that end at the newest point, is asked
 down to where its splits are those of the last query, the last result stands.
 """
 
-from bisect import bisect_right
-from operator import itemgetter
+from array import array
 from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 
-from tracevlm_ros.core.simplify.block_search import BlockSearch
+from tracevlm_ros.core.simplify.block_search import BY_HAND, BlockSearch
 from tracevlm_ros.core.simplify.tree_arrays import new_tree
 from tracevlm_ros.core.types import FloatArray, IntArray
 
@@ -58,95 +57,87 @@ class CompiledTree:
 
 
 class NumpyTree:
-    """The memory in dictionaries: splits by interval, keypoints by interval at one tolerance."""
+    """The memory in dictionaries: splits by interval, keypoints by interval at one tolerance.
+
+    The keypoints of an interval are those from its start on, without its end.
+    """
 
     def __init__(self, points: FloatArray, is_line: bool) -> None:
         self._is_line = is_line
         self._search = BlockSearch(points, is_line)
         self._splits: dict[tuple[int, int], tuple[int, float]] = {}
-        self._inside: dict[tuple[int, int], list[int]] = {}
+        self._kept: dict[tuple[int, int], array[int]] = {}
         self._chain: list[tuple[int, int, int]] = []
-        self._out = np.zeros(len(points) + 1, dtype=np.int64)
+        self._out = array("q")
         self._tolerance2 = -1.0
 
     def keypoints(self, count: int, tolerance2: float) -> IntArray:
         self._search.index(count)
         same = tolerance2 == self._tolerance2
-        if not same or len(self._inside) > MEMO_PER_POINT * count:
-            self._inside = {}
+        if not same or len(self._kept) > MEMO_PER_POINT * count:
+            self._kept = {}
         if len(self._splits) > MEMO_PER_POINT * count:
             self._splits = {}
         self._tolerance2 = tolerance2
         out, old = self._out, self._chain
         chain: list[tuple[int, int, int]] = []
-        start, kept, newest = 0, 1, count - 1
+        start, kept, newest = 0, 0, count - 1
         foreseen = self._foreseen(newest)
         while True:
-            level = len(chain)
-            if start in foreseen:
-                split, distance2 = foreseen[start]
-            else:
-                later = bisect_right(old, start, key=itemgetter(1))
-                guess = old[later][1] if later < len(old) else -1
-                split, distance2 = self._search.farthest(start, newest, guess)
+            known = foreseen.get(start)
+            split, distance2 = known or self._search.farthest(start, newest)
             if distance2 <= tolerance2:
                 break
+            level = len(chain)
             same = same and level < len(old) and old[level][:2] == (start, split)
             if same:
                 kept = old[level][2]
             else:
-                inside = self._keypoints_inside(start, split)
-                out[kept : kept + len(inside)] = inside
-                kept += len(inside) + 1
-                out[kept - 1] = split
+                part = self._keypoints_from(start, split)
+                out[kept:] = part
+                kept += len(part)
             chain.append((start, split, kept))
             start = split
         self._chain = chain
-        out[0], out[kept] = 0, newest
-        return out[: kept + 1].copy()
+        out[kept:] = array("q", (start, newest))
+        return np.array(out)
 
     def move_to(self, points: FloatArray) -> None:
         self._search = BlockSearch(points, self._is_line)
-        self._out = np.concatenate(
-            [self._out, np.zeros(len(points) + 1 - len(self._out), np.int64)]
-        )
 
     def _foreseen(self, newest: int) -> dict[int, tuple[int, float]]:
-        """Splits of the last chain's intervals, by start, now that they end at ``newest``."""
-        if not self._chain:
+        """Splits of the last chain's long intervals, by start, now that they end at ``newest``."""
+        long = [link for link in self._chain if newest - link[0] > BY_HAND]
+        if not long:
             return {}
-        chain = np.array(self._chain)
-        found = self._search.farthest_of_chain(chain[:, 0], newest, chain[:, 1])
-        return dict(zip(chain[:, 0].tolist(), found, strict=True))
+        starts, splits, _ = zip(*long, strict=True)
+        found = self._search.farthest_of_chain(starts, newest, splits)
+        return dict(zip(starts, found, strict=True))
 
-    def _split_of(self, start: int, end: int) -> tuple[int, float]:
-        known = self._splits.get((start, end))
-        if known is None:
-            known = self._splits[start, end] = self._search.farthest(start, end)
-        return known
-
-    def _keypoints_inside(self, start: int, end: int) -> list[int]:
-        """Keypoints strictly inside a closed interval; halves are finished before the whole."""
-        inside, tolerance2 = self._inside, self._tolerance2
-        waiting = [(start, end)]
+    def _keypoints_from(self, start: int, end: int) -> "array[int]":
+        """The keypoints of a closed interval, from left to right; what is known is not asked."""
+        kept, splits, tolerance2 = self._kept, self._splits, self._tolerance2
+        found = array("q")
+        waiting = [(start, end, -1)]
         while waiting:
-            interval = waiting[-1]
-            first, last = interval
-            if interval in inside or last - first < 2:
-                waiting.pop()
+            first, last, began = waiting.pop()
+            interval = (first, last)
+            if began >= 0:
+                kept[interval] = found[began:]
                 continue
-            split, distance2 = self._split_of(first, last)
+            known = kept.get(interval)
+            if known is not None:
+                found += known
+                continue
+            if last - first < 2:
+                found.append(first)
+                continue
+            answer = splits.get(interval)
+            if answer is None:
+                answer = splits[interval] = self._search.farthest(first, last)
+            split, distance2 = answer
             if distance2 <= tolerance2:
-                inside[interval] = []
-                waiting.pop()
+                found.append(first)
                 continue
-            left, right = (first, split), (split, last)
-            missing = [
-                half for half in (left, right) if half[1] - half[0] > 1 and half not in inside
-            ]
-            if missing:
-                waiting += missing
-                continue
-            inside[interval] = [*inside.get(left, ()), split, *inside.get(right, ())]
-            waiting.pop()
-        return inside.get((start, end), [])
+            waiting += ((first, last, len(found)), (split, last, -1), (first, split, -1))
+        return found
