@@ -16,7 +16,7 @@ from engine.runtime.backend import NOTHING, Array, Resident, Tensor, host
 from engine.runtime.manifest import Manifest
 from tracevlm_ros.core.errors import BackendError, EngineMismatch
 
-THREADS = {"vision": 2, "tvp": 1, "prefill": 1, "decode": 1, "mask": 2, TRACK: 2}
+THREADS = {"vision": 2, "tvp": 2, "prefill": 1, "decode": 1, "mask": 2, TRACK: 2}
 """As for ONNX Runtime: the slow path takes one thread only."""
 BF16_GRAPHS = ("vision", "prefill", "mask")
 
