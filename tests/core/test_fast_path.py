@@ -1,4 +1,4 @@
-"""A model that reads strokes: masks before words, and a second look where nothing was known."""
+"""A model that reads strokes gives masks before words, and goes on from them."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tracevlm_ros.core.pipeline import Pipeline, StepResult
 
 
 class StrokeReader(FakeEngine):
-    """Discs without words too, half as large without a prior; every call is noted."""
+    """Discs without words too; every call is noted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,11 +29,7 @@ class StrokeReader(FakeEngine):
         self.asked.append(
             [p is not None for p, e in zip(given, seg_embeddings, strict=True) if e is not None]
         )
-        sized = [
-            e if e is None or p is not None else 0.5 * e
-            for p, e in zip(given, seg_embeddings, strict=True)
-        ]
-        return super().segment(grounded, sized, priors)
+        return super().segment(grounded, seg_embeddings, priors)
 
 
 def steps(engine: FakeEngine, config: PipelineConfig) -> list[StepResult]:
@@ -59,33 +55,20 @@ def test_a_trace_has_a_mask_in_its_first_frame_before_any_word() -> None:
     assert not np.any(silent.masks.labels)
 
 
-def test_only_the_first_mask_of_a_trace_is_looked_at_again() -> None:
+@pytest.mark.parametrize("prior", [True, False])
+def test_the_model_is_shown_what_the_memory_expects_only_where_that_is_asked_for(
+    prior: bool,
+) -> None:
     engine = StrokeReader()
-    results = [r for r in steps(engine, PipelineConfig()) if r.traces]
-    assert engine.asked[:3] == [[False], [True], [True]]
-    assert len(engine.asked) == len(results) + 1
-
-
-def test_what_was_said_at_the_second_look_is_shown() -> None:
-    config = PipelineConfig(memory=MaskMemoryConfig(edge_px=0, colour_weight=0.0, seed_weight=0.0))
-    twice = first_with_trace(steps(StrokeReader(), config)).masks.labels
-    once = PipelineConfig(memory=MaskMemoryConfig(enabled=False))
-    half = first_with_trace(steps(StrokeReader(), once)).masks.labels
-    ratio = np.count_nonzero(twice) / np.count_nonzero(half)
-    assert ratio == pytest.approx(4.0, rel=0.25)
-
-
-def test_without_a_memory_no_frame_is_looked_at_twice() -> None:
-    engine = StrokeReader()
-    config = PipelineConfig(memory=MaskMemoryConfig(enabled=False))
+    config = PipelineConfig(memory=MaskMemoryConfig(prior=prior))
     results = [r for r in steps(engine, config) if r.traces]
-    assert engine.asked == [[False]] * len(results)
+    assert engine.asked == [[False]] + [[prior]] * (len(results) - 1)
 
 
 def test_first_words_go_on_from_the_mask_of_the_stroke() -> None:
     engine = StrokeReader()
     live = LiveConfig(embedding_delay_ms=0.0, min_dwell_ms=100.0)
-    pipeline = Pipeline(PipelineConfig(live=live), engine)
+    pipeline = Pipeline(PipelineConfig(live=live, memory=MaskMemoryConfig(prior=True)), engine)
     from tracevlm_ros.core.slow_path import describe
 
     answered_ns = None

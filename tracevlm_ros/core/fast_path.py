@@ -1,10 +1,9 @@
 """The masks of one frame: encoder, TVP and pixel decoder, and what was known before.
 
 From a model that reads strokes (``Engine.unspoken``) a trace has a mask from its first frame on,
-before any word; where nothing is known before, the model looks again at its own first mask.
+before any word.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from tracevlm_ros.core.label_image import compose
 from tracevlm_ros.core.live_trace import LiveTrace, prompt_of
 from tracevlm_ros.core.live_traces import LiveTraces
 from tracevlm_ros.core.mask_memory import MaskMemory
-from tracevlm_ros.core.mask_memory.evidence import share_of
 from tracevlm_ros.core.types import Frame, Masks, TraceSnapshot
 
 Field = NDArray[np.float32]
@@ -52,35 +50,11 @@ class FastPath:
 
     def _segment(self, grounded: Any, shown: list[LiveTrace]) -> list[Field | None]:
         embeddings = [self._embeddings(live) for live in shown]
-        priors = [self._memory.prior(live.trace_id) for live in shown]
-        said = self._engine.segment(grounded, embeddings, priors)
-        return self._look_again(grounded, embeddings, priors, said)
+        is_told = self._memory.config.prior
+        priors = [self._memory.prior(live.trace_id) for live in shown] if is_told else None
+        return self._engine.segment(grounded, embeddings, priors)
 
     def _embeddings(self, live: LiveTrace) -> Field | None:
         if self._live.is_lost(live):
             return None
         return self._engine.unspoken if live.seg_embeddings is None else live.seg_embeddings
-
-    def _look_again(
-        self,
-        grounded: Any,
-        embeddings: Sequence[Field | None],
-        priors: Sequence[Field | None],
-        said: list[Field | None],
-    ) -> list[Field | None]:
-        """``said``, second thoughts in place of what was said without a prior."""
-        firsts = [
-            None if prior is not None or first is None else share_of(first)
-            for prior, first in zip(priors, said, strict=True)
-        ]
-        is_read = self._engine.unspoken is not None and self._memory.config.enabled
-        if not is_read or all(first is None for first in firsts):
-            return said
-        asked = [
-            None if first is None else given
-            for first, given in zip(firsts, embeddings, strict=True)
-        ]
-        again = self._engine.segment(grounded, asked, firsts)
-        return [
-            first if second is None else second for first, second in zip(said, again, strict=True)
-        ]
