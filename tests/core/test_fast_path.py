@@ -10,6 +10,7 @@ from tracevlm_ros.core.config import LiveConfig, PipelineConfig
 from tracevlm_ros.core.label_image import label_of
 from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
+from tracevlm_ros.core.slow_path import describe
 
 
 class StrokeReader(FakeEngine):
@@ -69,8 +70,6 @@ def test_first_words_go_on_from_the_mask_of_the_stroke() -> None:
     engine = StrokeReader()
     live = LiveConfig(embedding_delay_ms=0.0, min_dwell_ms=100.0)
     pipeline = Pipeline(PipelineConfig(live=live, memory=MaskMemoryConfig(prior=True)), engine)
-    from tracevlm_ros.core.slow_path import describe
-
     answered_ns = None
     for item in by_stamp(frames(25), dwell(40, 40, 0, 700)):
         add = pipeline.add_frame if hasattr(item, "image_rgb") else pipeline.add_gaze
