@@ -24,13 +24,22 @@ pytestmark = pytest.mark.graph
 WAIT_S = 40.0
 
 
+# What a shell runs in the background ignores interrupts, and so do its children: heed them again.
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from tracevlm_ros.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 class Replay:
     """A bag that is played again and again by a command whose standard input is a terminal."""
 
     def __init__(self, bag: Path, domain_id: int, log: Path) -> None:
         self.keys, self.terminal = pty.openpty()
         self.log = log
-        command = [sys.executable, "-m", "tracevlm_ros.cli.main", "replay", str(bag), "--loop"]
+        command = [sys.executable, "-c", COMMAND, "replay", str(bag), "--loop"]
         with log.open("w") as out:
             self.process = subprocess.Popen(
                 [*command, "--wait", "0", "--domain", str(domain_id)],

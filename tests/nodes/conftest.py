@@ -13,6 +13,8 @@ import pytest
 from tracevlm_ros.cli.dds import own_domain
 
 WAIT_S = 20.0
+LEASE_S = 60.0
+"""Longer than Fast DDS believes in a participant that it hears no more of (20 s)."""
 
 
 @pytest.fixture(scope="session")
@@ -63,23 +65,27 @@ class Ros:
         return node
 
     @staticmethod
-    def until(condition: Callable[[], Any], what: str = "the condition") -> Any:
+    def until(
+        condition: Callable[[], Any], what: str = "the condition", wait_s: float = WAIT_S
+    ) -> Any:
         """The first true value of ``condition``; fails when none comes in time."""
-        limit_s = time.monotonic() + WAIT_S
+        limit_s = time.monotonic() + wait_s
         while not (value := condition()):
-            assert time.monotonic() < limit_s, f"{what} did not come within {WAIT_S:.0f} s"
+            assert time.monotonic() < limit_s, f"{what} did not come within {wait_s:.0f} s"
             time.sleep(0.01)
         return value
 
     def call(self, node: Any, service_type: Any, name: str, request: Any) -> Any:
         """The response of a service, by one client of ``node`` for all calls.
 
-        A client made at the moment in which an equal one goes was once never matched.
+        A client that was ready once is taken at its word: a server that has gone may be counted
+        for as long as its lease lasts, and "ready" means that the counts agree.
         """
         client = self._clients.get((node, name))
         if client is None:
-            client = self._clients[node, name] = node.create_client(service_type, name)
-        self.until(client.service_is_ready, f"service {name}")
+            client = node.create_client(service_type, name)
+            self.until(client.service_is_ready, f"service {name}", LEASE_S)
+            self._clients[node, name] = client
         future = client.call_async(request)
         self.until(future.done, f"the response of {name}")
         return future.result()
