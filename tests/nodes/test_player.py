@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import SetBool
 
-from tests.graph.tiny_bag import TinyBag, write_tiny_bag
+from tests.graph.tiny_bag import START_NS, TinyBag, write_tiny_bag
 from tests.nodes.conftest import Ros
 from tracevlm_msgs.msg import GazeSample
 from tracevlm_ros.nodes import convert, qos
@@ -32,6 +32,7 @@ class Rig:
         self.node: Node = ros.add(Node("listener", namespace="test"))
         self.stamps: list[int] = []
         self.ticks: list[int] = []
+        self.ticks_before = 0
         self.node.create_subscription(GazeSample, "/seen", self._on_gaze, qos.reliable(1000))
         self.node.create_subscription(Clock, "/clock", self._on_tick, qos.reliable(1000))
         values = {
@@ -51,6 +52,8 @@ class Rig:
         )
 
     def _on_gaze(self, message: GazeSample) -> None:
+        if not self.stamps:
+            self.ticks_before = len(self.ticks)
         self.stamps.append(convert.ns_of(message.header.stamp))
 
     def _on_tick(self, message: Clock) -> None:
@@ -107,3 +110,10 @@ def test_the_rate_changes_while_it_plays(ros: Ros, tmp_path: Path) -> None:
     assert not refused.successful
     rig.player.set_parameters([Parameter("rate", value=50.0)])
     rig.until_all_came()
+
+
+def test_the_clock_is_heard_before_the_first_message(ros: Ros, tmp_path: Path) -> None:
+    rig = Rig(ros, tmp_path)
+    rig.until_all_came()
+    assert rig.ticks_before > 0
+    assert set(rig.ticks[: rig.ticks_before]) == {START_NS}

@@ -36,6 +36,15 @@ def test_every_output_carries_the_stamp_and_frame_of_an_input_frame(ros: Ros, ri
     assert set(np.unique(labels)) <= {0, caption.trace_id}
 
 
+def test_what_came_before_the_first_tick_is_stamped_by_its_own_time(ros: Ros, rig: Rig) -> None:
+    make_node(ros, use_sim_time=True)
+    rig.activate()
+    rig.look(1, 14)
+    ros.until(lambda: any(c.is_final for c in rig.captions), "a final caption")
+    for caption in rig.captions:
+        assert caption.received == caption.inferred == caption.published == caption.captured
+
+
 def test_pictures_are_made_for_whoever_subscribes(ros: Ros, rig: Rig) -> None:
     make_node(ros, **{"pipeline.live.embedding_delay_ms": 0.0})
     rig.activate()

@@ -99,13 +99,15 @@ class Inputs:
         self._all.remove(subscription)
         self._node.destroy_subscription(subscription)
 
-    def arrival(self) -> Arrival:
-        """Now."""
-        return Arrival(int(self._node.get_clock().now().nanoseconds), time.monotonic())
+    def arrival(self, stamp_ns: int = 0) -> Arrival:
+        """Now. With simulated time the node's clock is 0 until /clock is first heard: then the
+        message's own ``stamp_ns`` is the best that is known."""
+        now_ns = int(self._node.get_clock().now().nanoseconds)
+        return Arrival(now_ns or stamp_ns, time.monotonic())
 
     def _image_callback(self, transport: str) -> Callable[[Any], None]:
         def on_image(message: Any) -> None:
-            arrival = self.arrival()
+            arrival = self.arrival(convert.ns_of(message.header.stamp))
             self._stopwatch.event("image", arrival.received_s)
             self._settle_on(transport)
             self._fast_path.offer_image(message, arrival)

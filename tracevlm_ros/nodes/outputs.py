@@ -120,9 +120,11 @@ class Outputs:
     def caption_message(
         self, caption: Caption, arrival: Arrival, inferred_ns: int | None = None
     ) -> out.Caption:
-        """The message, published now."""
-        now_ns = self.now_ns()
-        stamps = convert.Stamps(arrival.received_ns, inferred_ns or now_ns, now_ns)
+        """The message, published now. Its stamps never run backwards, as a clock that is only just
+        heard would have it."""
+        now_ns = max(self.now_ns(), arrival.received_ns)
+        inferred_ns = now_ns if inferred_ns is None else max(inferred_ns, arrival.received_ns)
+        stamps = convert.Stamps(arrival.received_ns, inferred_ns, now_ns)
         return convert.caption_message(caption, stamps)
 
     def _remember(self, caption: Caption) -> None:

@@ -1,4 +1,4 @@
-"""Publish a bag as it was recorded: raw bytes, in time, with /clock.
+"""Publish a bag as it was recorded: raw bytes, in time, with /clock that is heard first.
 
 Topic names are remapped as for every node: ``--ros-args -r /camera/image:=/tracevlm/image``.
 The service ``~/pause`` (std_srvs/SetBool) and the space bar hold it. The process ends after the
@@ -14,12 +14,12 @@ from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rosgraph_msgs.msg import Clock
 from std_srvs.srv import SetBool
 
 from tracevlm_ros.core.errors import InputError, TraceVLMError
 from tracevlm_ros.ingest.bag import BagReader, BagRecord
-from tracevlm_ros.nodes import convert, qos
+from tracevlm_ros.nodes import qos
+from tracevlm_ros.nodes.bag_clock import BagClock
 from tracevlm_ros.nodes.keyboard import Keyboard, is_ours
 from tracevlm_ros.nodes.listeners import wait_for_listeners
 from tracevlm_ros.nodes.pace import Pace
@@ -55,11 +55,8 @@ class Player(Node):  # type: ignore[misc]
         self._voices: dict[str, Any] = {}
         self._types: dict[str, str] = {}
         self._add_publishers()
-        self._ticker = (
-            self.create_publisher(Clock, "/clock", qos.reliable(10))
-            if self.parameters["clock_hz"] > 0
-            else None
-        )
+        clock_hz = self.parameters["clock_hz"]
+        self._bag_clock = BagClock(self, clock_hz) if clock_hz > 0 else None
         self._pace = Pace()
         self.create_service(SetBool, "~/pause", self._on_pause)
         self._keyboard = (
@@ -116,6 +113,8 @@ class Player(Node):  # type: ignore[misc]
     def _run(self) -> None:
         try:
             self._wait_for_subscribers()
+            if self._bag_clock is not None:
+                self._bag_clock.lead_in(self._start_ns(), self._stop)
             while not self._stop.is_set():
                 self._play_once()
                 if not self.parameters["loop"]:
@@ -138,8 +137,11 @@ class Player(Node):  # type: ignore[misc]
                 f"after {wait_s:.0f} s nobody listens to {', '.join(silent)}; playing all the same"
             )
 
+    def _start_ns(self) -> int:
+        return self._bag.start_ns + int(self.parameters["start_s"] * 1e9)
+
     def _play_once(self) -> None:
-        start_ns = self._bag.start_ns + int(self.parameters["start_s"] * 1e9)
+        start_ns = self._start_ns()
         duration_ns = int(self.parameters["duration_s"] * 1e9)
         stop_ns = start_ns + duration_ns if duration_ns else None
         self._publish_standing(start_ns)
@@ -158,18 +160,16 @@ class Player(Node):  # type: ignore[misc]
 
     def _wait_until(self, bag_ns: int) -> bool:
         """Wait, ticking /clock, until ``bag_ns`` is due; False when the process is to end."""
-        clock_hz = self.parameters["clock_hz"]
+        clock = self._bag_clock
         while True:
             now_ns = self._pace.now_ns(self.parameters["rate"])
             due_s = self._pace.seconds_until(bag_ns)
-            if self._ticker is not None and self._pace.tick_is_due(clock_hz):
-                self._ticker.publish(Clock(clock=convert.time_of(min(now_ns, bag_ns))))
+            if clock is not None and self._pace.tick_is_due(clock.clock_hz):
+                clock.tick(min(now_ns, bag_ns))
             if due_s <= 0:
                 return not self._stop.is_set()
-            pause_s = (
-                due_s if self._ticker is None else min(due_s, self._pace.until_tick_s(clock_hz))
-            )
-            if self._stop.wait(min(pause_s, 0.1)):
+            tick_s = due_s if clock is None else self._pace.until_tick_s(clock.clock_hz)
+            if self._stop.wait(min(due_s, tick_s, 0.1)):
                 return False
 
     def _publish(self, record: BagRecord) -> None:

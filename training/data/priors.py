@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from tracevlm_ros.core.types import BoolArray
 
 ABSENT_SHARE = 0.5
-WRONG_SHARE = 0.06
+WRONG_SHARE = 0.15
 _WORKING_SIDE = 128
 
 

@@ -20,7 +20,7 @@ from training.data.photos import InstancePhotos, PhotoConfig
 from training.data.priors import draw_prior
 from training.data.sample import Sample
 from training.data.synthetic import SyntheticConfig, SyntheticScenes
-from training.data.traces import draw_trace, simplify_trace
+from training.data.traces import draw_trace, simplify_trace, slip
 from training.model.config import ModelConfig
 
 
@@ -137,6 +137,8 @@ class Stream:
             question, answer = item.answers[choice]
             others = [o.mask for at, o in enumerate(sample.instances) if at != index]
             prior = draw_prior(item.mask, others, rng, 2 * self._model.vision.grid)
+            if prior.any():
+                prompt = slip(prompt, item.mask, rng)
             is_spoken = len(pointed) < self._spoken
             pointed.append(
                 Pointed(image, index, prompt, question, answer if is_spoken else None, prior)

@@ -17,6 +17,7 @@ from tracevlm_ros.synthetic.attention import dwell, scribble
 from training.data.sample import TraceTarget
 
 REFERENCE_LONG_SIDE = 640.0
+SLIP_SHARE = 0.3
 
 
 def draw_trace(mask: BoolArray, rng: np.random.Generator) -> TraceTarget:
@@ -65,3 +66,20 @@ def simplify_trace(
         dt_s=np.diff(stamps, prepend=stamps[:1]),
         pen_up=pen_up,
     )
+
+
+def slip(prompt: TracePrompt, mask: BoolArray, rng: np.random.Generator) -> TracePrompt:
+    """``prompt`` as a tracker brings it late in a clip: often some keypoints lie beside ``mask`` (S, S).
+
+    Up to all but one of them have moved the same way, by up to one extent of the object (the side of
+    a square of its area), each a little differently.
+    """
+    count = len(prompt.points)
+    if count < 2 or rng.random() >= SLIP_SHARE:
+        return prompt
+    extent = np.sqrt(max(1.0, float(mask.sum()))) / len(mask)
+    gone = rng.permutation(count)[: int(rng.integers(1, count))]
+    away = rng.normal(0.0, 0.4, 2) + rng.normal(0.0, 0.08, (len(gone), 2))
+    points = prompt.points.copy()
+    points[gone] += np.clip(away, -1.0, 1.0) * extent
+    return prompt._replace(points=dequantise(quantise(points)))
