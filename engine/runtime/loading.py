@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.contract import MANIFEST_NAME
+from engine.contract import MANIFEST_NAME, PRIMITIVE
 from engine.runtime.backend import Backend
 from engine.runtime.fake import FakeEngine
 from engine.runtime.gpu_presence import has_nvidia_gpu
@@ -13,7 +13,7 @@ from engine.runtime.manifest import Manifest, read_manifest
 from engine.runtime.plan_progress import OnProgress, ignore_progress
 from engine.runtime.tensorrt_backend import open_tensorrt
 from tracevlm_ros.core.engine import Engine
-from tracevlm_ros.core.errors import BackendError, EngineError
+from tracevlm_ros.core.errors import BackendError, EngineError, EngineMismatch
 from tracevlm_ros.core.settings import require_choice
 
 BACKENDS = ("auto", "tensorrt", "onnxruntime-cpu", "onnxruntime-cuda", "openvino-cpu")
@@ -32,7 +32,8 @@ def load_engine(
     """Load, verify and warm up a model: ``fake``, ``nano`` (packaged) or a model directory.
 
     ``auto`` takes TensorRT where a GPU and plans are, else CUDA where this ONNX Runtime has it,
-    else the CPU, and says in ``info.notes`` when it fell back. Any other ``backend`` is used or
+    else the CPU (OpenVINO where it is installed and this CPU multiplies bf16, else ONNX Runtime),
+    and says in ``info.notes`` when it fell back. Any other ``backend`` is used or
     refused, never replaced. ``tensorrt`` builds plans that are missing (minutes for a large model,
     told to ``on_progress``); ``auto`` does not build.
 
@@ -85,9 +86,7 @@ def load_backend(
     from engine.runtime.ort_backend import OrtBackend, cuda_problem
 
     if not has_nvidia_gpu():
-        return LoadedBackend(
-            OrtBackend(manifest, "cpu"), ("runs on the CPU: no NVIDIA GPU is here",)
-        )
+        return _open_cpu(manifest, ("runs on the CPU: no NVIDIA GPU is here",))
     try:
         opened = open_tensorrt(manifest, may_build=False)
         return LoadedBackend(opened, opened.problems)
@@ -99,8 +98,30 @@ def load_backend(
             return LoadedBackend(OrtBackend(manifest, "cuda"), (no_tensorrt,))
         except BackendError as error:
             problem = str(error)
-    cpu = OrtBackend(manifest, "cpu")
-    return LoadedBackend(cpu, (f"runs on the CPU: {problem}", no_tensorrt))
+    return _open_cpu(manifest, (f"runs on the CPU: {problem}", no_tensorrt))
+
+
+def _open_cpu(manifest: Manifest, notes: tuple[str, ...]) -> LoadedBackend:
+    """The faster of the CPU's back ends that are installed (ADR 8)."""
+    from engine.runtime.ort_backend import OrtBackend
+
+    if manifest.flavour == PRIMITIVE and manifest.precision == "fp32" and openvino_has_bf16():
+        try:
+            return LoadedBackend(_open_openvino(manifest), notes)
+        except (BackendError, EngineMismatch) as error:
+            notes = (*notes, f"not on OpenVINO: {error}")
+    return LoadedBackend(OrtBackend(manifest, "cpu"), notes)
+
+
+def openvino_has_bf16() -> bool:
+    """Whether OpenVINO is installed and multiplies bf16 on this CPU."""
+    try:
+        from engine.runtime.openvino_backend import has_bf16
+    except ModuleNotFoundError as error:
+        if error.name != "openvino":
+            raise
+        return False
+    return has_bf16()
 
 
 def _open_named(manifest: Manifest, backend: str, on_progress: OnProgress) -> LoadedBackend:

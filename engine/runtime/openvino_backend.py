@@ -21,6 +21,12 @@ THREADS = {"vision": 2, "tvp": 2, "prefill": 1, "decode": 1, "mask": 2, TRACK: 2
 BF16_GRAPHS = ("vision", "prefill", "mask")
 
 
+def has_bf16(core: Any = None) -> bool:
+    """Whether the CPU multiplies bf16, as OpenVINO sees it."""
+    core = core or openvino.Core()
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class HostResident:
     """A tensor that stays as it is: the back end computes in host memory."""
 
@@ -49,10 +55,10 @@ class OpenVinoBackend:
                 f"{PRIMITIVE}; export with --flavour {PRIMITIVE}"
             )
         core = openvino.Core()
-        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        is_bf16 = has_bf16(core)
         self._graphs = manifest.graphs
         self._requests = {
-            name: _open(core, name, str(path), manifest.graphs[name], has_bf16)
+            name: _open(core, name, str(path), manifest.graphs[name], is_bf16)
             for name, path in manifest.graph_paths.items()
         }
         self._locks = {name: threading.Lock() for name in self._requests}
@@ -100,12 +106,12 @@ class OpenVinoBackend:
         self._requests.clear()
 
 
-def _open(core: Any, name: str, path: str, spec: GraphSpec, has_bf16: bool) -> Any:
+def _open(core: Any, name: str, path: str, spec: GraphSpec, is_bf16: bool) -> Any:
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": THREADS[name],
         "ENABLE_CPU_PINNING": False,
-        "INFERENCE_PRECISION_HINT": "bf16" if has_bf16 and name in BF16_GRAPHS else "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 and name in BF16_GRAPHS else "f32",
     }
     try:
         compiled = core.compile_model(path, "CPU", options)

@@ -34,6 +34,7 @@ def test_auto_falls_back_to_the_cpu_and_says_why(
     tiny_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(loading, "openvino_has_bf16", lambda: False)
     info = load_engine(tiny_directory).info
     assert info.backend == "onnxruntime-cpu"
     assert "no CUDA provider; install onnxruntime-gpu" in info.notes[0]
@@ -43,6 +44,7 @@ def test_without_a_gpu_auto_takes_the_cpu_and_asks_for_nothing_to_be_installed(
     tiny_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(loading, "openvino_has_bf16", lambda: False)
     info = load_engine(tiny_directory).info
     assert info.backend == "onnxruntime-cpu"
     assert info.notes == ("runs on the CPU: no NVIDIA GPU is here",)

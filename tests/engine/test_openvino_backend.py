@@ -12,7 +12,8 @@ pytest.importorskip("onnx", reason="the tiny model is built with the package `on
 
 import onnx
 
-from engine.runtime import load_engine
+from engine.runtime import load_engine, loading
+from engine.runtime.loading import load_backend
 from engine.runtime.manifest import read_manifest
 from engine.runtime.openvino_backend import HostResident, OpenVinoBackend
 from tests.engine.test_model_engine import embeddings, last_of, masks, picture, trace
@@ -103,6 +104,46 @@ def test_without_the_package_the_remedy_is_told(
     monkeypatch.delitem(sys.modules, "engine.runtime.openvino_backend")
     with pytest.raises(BackendError, match=r"install tracevlm_ros\[openvino\]"):
         load_engine(tiny_directory, backend="openvino-cpu")
+
+
+@pytest.fixture
+def no_gpu_but_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(loading, "openvino_has_bf16", lambda: True)
+
+
+@pytest.mark.usefixtures("no_gpu_but_bf16")
+def test_auto_takes_it_on_a_cpu_that_multiplies_bf16(tiny_directory: Path) -> None:
+    info = load_engine(tiny_directory).info
+    assert (info.backend, len(info.notes)) == ("openvino-cpu", 1)
+
+
+@pytest.mark.usefixtures("no_gpu_but_bf16")
+def test_auto_says_why_it_did_not_take_it(
+    tiny_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_manifest: object) -> None:
+        raise BackendError("vision cannot be compiled")
+
+    monkeypatch.setattr(loading, "_open_openvino", refuse)
+    info = load_engine(tiny_directory).info
+    assert info.backend == "onnxruntime-cpu"
+    assert "not on OpenVINO: vision cannot be compiled" in info.notes
+
+
+@pytest.mark.usefixtures("no_gpu_but_bf16")
+@pytest.mark.parametrize(("key", "value"), [("precision", "int8"), ("flavour", "static_cache")])
+def test_auto_leaves_quantised_and_static_models_to_onnx_runtime(
+    tiny_directory: Path, key: str, value: str
+) -> None:
+    manifest = dataclasses.replace(read_manifest(tiny_directory), **{key: value})
+    assert load_backend(manifest, "auto").backend.name == "onnxruntime-cpu"
+
+
+def test_a_cpu_without_openvino_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "engine.runtime.openvino_backend")
+    assert not loading.openvino_has_bf16()
 
 
 def test_masks_of_several_traces_are_those_of_each(tiny_directory: Path) -> None:

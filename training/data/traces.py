@@ -69,10 +69,10 @@ def simplify_trace(
 
 
 def slip(prompt: TracePrompt, mask: BoolArray, rng: np.random.Generator) -> TracePrompt:
-    """``prompt`` as a tracker brings it late in a clip: often some keypoints lie beside ``mask`` (S, S).
+    """``prompt`` as a tracker brings it late in a clip: keypoints that slid off ``mask`` (S, S).
 
-    Up to all but one of them have moved the same way, by up to one extent of the object (the side of
-    a square of its area), each a little differently.
+    In ``SLIP_SHARE`` of the cases some, up to all but one, have moved the same way, by up to one
+    extent of the object (the side of a square of its area), each a little differently.
     """
     count = len(prompt.points)
     if count < 2 or rng.random() >= SLIP_SHARE:
