@@ -97,6 +97,9 @@ class FakeEngine:
         require_image(image_rgb)
         return FakeFeatures(image_rgb)
 
+    def descriptors(self, features: Any) -> None:
+        """None: colours are all that it looks at."""
+
     def ground(self, features: Any, prompts: Sequence[TracePrompt]) -> FakeGrounded:
         """Tie traces to the frame; any number of them."""
         require_open(self._closed)

@@ -113,6 +113,11 @@ class ModelEngine:
         image = fit_image(image_rgb, self._info.image_size_hw)[None]
         return Features(**self._run_fast("vision", {"image": image}, _SHARED))
 
+    def descriptors(self, features: Any) -> NDArray[np.float32] | None:
+        """The encoder's deepest map, (h_deep, w_deep, C_deep)."""
+        deep = np.asarray(host(features.deep), np.float32)
+        return np.asarray(np.moveaxis(deep[0], 0, -1))
+
     def ground(self, features: Any, prompts: Sequence[TracePrompt]) -> Grounded:
         """See ``Engine.ground``."""
         require_open(self._closed)

@@ -82,3 +82,22 @@ def test_first_words_go_on_from_the_mask_of_the_stroke() -> None:
     assert answered_ns is not None
     assert answered_ns < frames(25)[-1].stamp_ns - 100 * MS
     assert engine.asked.count([False]) == 1
+
+
+class Comparer(StrokeReader):
+    """Tells colours of a coarse grid as what it sees."""
+
+    def descriptors(self, features):  # type: ignore[no-untyped-def,override]
+        picture = features.image_rgb[::8, ::8].astype(np.float32)
+        return picture / 255 - 0.5
+
+
+def test_the_memory_sees_each_frame_as_the_encoder_does() -> None:
+    """Masks differ from those of an engine that tells nothing, and only from the second frame on,
+    when there is something to compare with."""
+    one, other = (
+        [r.masks.labels for r in steps(engine, PipelineConfig()) if r.traces]
+        for engine in (Comparer(), StrokeReader())
+    )
+    np.testing.assert_array_equal(one[0], other[0])
+    assert any((a != b).any() for a, b in zip(one[1:], other[1:], strict=True))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 pytest.importorskip("onnx", reason="the tiny model is built with the package `onnx`")
 
 from engine.runtime import load_engine
+from engine.runtime.backend import host
 from engine.runtime.embedding_table import EmbeddingTable
 from engine.runtime.model_engine import Grounded, ModelEngine
 from tests.engine.tiny_model import (
@@ -184,6 +185,14 @@ def test_the_mask_of_a_moment_ago_reaches_the_graph_at_its_size(engine: Engine) 
     first, second = engine.segment(grounded, asked, [earlier, None])
     assert_close(first, plain[0] + 0.25, atol=1e-5)
     assert_close(second, plain[1], atol=1e-6)
+
+
+def test_descriptors_are_the_deepest_map_with_channels_last(engine: Engine) -> None:
+    features = engine.encode(picture())
+    found = engine.descriptors(features)
+    assert found is not None
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.moveaxis(np.asarray(host(features.deep))[0], 0, -1))
 
 
 def test_a_frame_of_another_size_is_stretched_to_the_models_size(engine: Engine) -> None:

@@ -100,6 +100,10 @@ class Engine(Protocol):
     def encode(self, image_rgb: Image) -> Any:
         """Vision encoder: uint8 (H, W, 3), any size -> visual features of this frame."""
 
+    def descriptors(self, features: Any) -> NDArray[np.float32] | None:
+        """(h, w, C) float32: what each part of the frame looks like to the model, on a grid that
+        covers it, to compare frames by. None from a model that tells no such thing."""
+
     def ground(self, features: Any, prompts: Sequence[TracePrompt]) -> Any:
         """TVP, batched: features plus traces -> grounded features.
 

@@ -27,6 +27,9 @@ class EngineWrapper:
     def encode(self, image_rgb: Image) -> Any:
         return self.inner.encode(image_rgb)
 
+    def descriptors(self, features: Any) -> NDArray[np.float32] | None:
+        return self.inner.descriptors(features)
+
     def ground(self, features: Any, prompts: Sequence[TracePrompt]) -> Any:
         return self.inner.ground(features, prompts)
 

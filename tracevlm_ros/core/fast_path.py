@@ -23,19 +23,31 @@ class FastPath:
     def __init__(self, engine: Engine, live: LiveTraces, memory: MaskMemory) -> None:
         self._engine, self._live, self._memory = engine, live, memory
 
-    def run(
-        self, frame: Frame, shown: list[LiveTrace], snapshots: tuple[TraceSnapshot, ...]
-    ) -> tuple[Masks, Any]:
-        """Masks of the ``shown`` traces, and the engine's handle of this frame (None: no trace).
+    def look(self, frame: Frame, shown: list[LiveTrace]) -> Any:
+        """The engine's features of ``frame``, which the memory sees too; None without a trace.
 
         The memory must have been carried to ``frame``.
         """
+        if not shown:
+            return None
+        features = self._engine.encode(frame.image_rgb)
+        self._memory.see(self._engine.descriptors(features))
+        return features
+
+    def run(
+        self,
+        frame: Frame,
+        features: Any,
+        shown: list[LiveTrace],
+        snapshots: tuple[TraceSnapshot, ...],
+    ) -> tuple[Masks, Any]:
+        """Masks of the ``shown`` traces, and the engine's handle of this frame (None: no trace)."""
         if not shown:
             return compose(frame, [], []), None
         height, width = frame.image_rgb.shape[:2]
         limit = self._engine.info.max_keypoints
         prompts = [prompt_of(s.keypoints, (height, width), limit) for s in snapshots]
-        grounded = self._engine.ground(self._engine.encode(frame.image_rgb), prompts)
+        grounded = self._engine.ground(features, prompts)
         self._adopt(frame.stamp_ns, shown)
         trace_ids = [live.trace_id for live in shown]
         said = self._segment(grounded, shown)

@@ -127,9 +127,10 @@ class Pipeline:
         self._attend(bundle)
         self._live.retire(frame.stamp_ns)
         shown = self._live.shown(self.engine.info.max_traces)
+        features = self._fast_path.look(frame, shown)
         self._steer(shown)
         snapshots = tuple(self._live.snapshot(live) for live in shown)
-        masks, grounded = self._fast_path.run(frame, shown, snapshots)
+        masks, grounded = self._fast_path.run(frame, features, shown, snapshots)
         self._latest = _Latest(frame, grounded, snapshots)
         self._unsettled = StepResult(frame, masks, snapshots, self._requests(shown))
         return self._unsettled

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.core.mask_memory.moving_square import SIZE_HW, answer, frame, truth
 from tracevlm_ros.core.mask_memory import MaskMemory, MaskMemoryConfig
@@ -169,3 +170,34 @@ def test_two_traces_do_not_touch_each_other() -> None:
         (one,) = alone.fuse([TRACE], [logit], {})
         first, _ = both.fuse([TRACE, 8], [logit, answer(ELSEWHERE)], {})
         np.testing.assert_array_equal(one, first)
+
+
+def seen_by_the_encoder(index: int) -> NDArray[np.float32]:
+    """Features that know the square of frame ``index`` from the ground and from nothing else."""
+    on = cv2.resize(truth(index).astype(np.float32), (16, 12), interpolation=cv2.INTER_AREA)
+    return np.stack([on, 1 - on, np.full_like(on, 0.3)], axis=-1)
+
+
+@pytest.mark.parametrize(("weight", "is_found"), [(3.0, True), (0.0, False)])
+def test_what_the_encoder_knows_again_is_found_where_nothing_was_carried(
+    weight: float, is_found: bool
+) -> None:
+    memory = MaskMemory(MaskMemoryConfig(colour_weight=0.0, kept=0.0, look_weight=weight))
+    for index in range(4):
+        memory.advance(frame(index), SEEN)
+        memory.see(seen_by_the_encoder(index))
+        memory.fuse([TRACE], [answer(truth(index))], {})
+    memory.advance(frame(20), SEEN)
+    memory.see(seen_by_the_encoder(20))
+    carried = memory.carried(TRACE)
+    assert carried is not None
+    full = cv2.resize(carried.astype(np.uint8), SIZE_HW[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    assert (iou(full, truth(20)) > 0.6 if full.any() else False) is is_found
+
+
+def test_a_model_without_features_to_compare_changes_nothing() -> None:
+    silent, plain = told(4), told(4)
+    silent.advance(frame(4), SEEN)
+    silent.see(None)
+    plain.advance(frame(4), SEEN)
+    np.testing.assert_array_equal(silent.prior(TRACE), plain.prior(TRACE))

@@ -14,7 +14,8 @@ class MaskMemoryConfig:
     ``model_bound`` is the most that the model's logit counts in one frame. ``kept`` is the share
     of the carried evidence that survives a frame, bounded by ``carried_bound``. ``colour_weight``
     times the log ratio of the object's colours to the rest's is added, at most
-    ``colour_bound``; ``seed_weight`` is the evidence of a keypoint that is seen.
+    ``colour_bound``; ``look_weight`` and ``look_bound`` do the same for how the object looks to the
+    model's encoder, 0 leaves that out; ``seed_weight`` is the evidence of a keypoint that is seen.
     ``agreement``: overlap (IoU) of the model's mask and the carried one from which the model is
     believed in full; ``least_trust`` is its weight when they share nothing.
     ``edge_px``: radius of the filter that lays the shown mask on the picture's edges; 0: none.
@@ -33,6 +34,8 @@ class MaskMemoryConfig:
     carried_bound: float = 4.0
     colour_weight: float = 1.0
     colour_bound: float = 2.0
+    look_weight: float = 3.0
+    look_bound: float = 2.0
     seed_weight: float = 2.0
     agreement: float = 0.5
     least_trust: float = 0.25
@@ -45,9 +48,9 @@ class MaskMemoryConfig:
     def __post_init__(self) -> None:
         require_range("memory.long_side", self.long_side, 32, 1024)
         require_range("memory.edge_px", self.edge_px, 0, 32)
-        for name in ("colour_weight", "seed_weight"):
+        for name in ("colour_weight", "look_weight", "seed_weight"):
             require_range(f"memory.{name}", getattr(self, name), 0.0, 10.0)
-        for name in ("model_bound", "carried_bound", "colour_bound"):
+        for name in ("model_bound", "carried_bound", "colour_bound", "look_bound"):
             require_range(f"memory.{name}", getattr(self, name), 0.1, 20.0)
         for name in ("kept", "agreement", "least_trust", "core", "likeness"):
             require_range(f"memory.{name}", getattr(self, name), 0.0, 1.0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracevlm_ros.core.mask_memory.appearance import Appearance
 from tracevlm_ros.core.mask_memory.config import MaskMemoryConfig
@@ -23,6 +24,7 @@ from tracevlm_ros.core.mask_memory.evidence import (
     share_of,
     trust_of_model,
 )
+from tracevlm_ros.core.mask_memory.looks import Looks, ObjectLook, take_looks
 from tracevlm_ros.core.mask_memory.small_picture import (
     DenseMotion,
     Field,
@@ -42,6 +44,7 @@ class _Remembered:
 
     odds: Field
     appearance: Appearance | None = None
+    look: ObjectLook | None = None
     is_alike: bool = False
     carried: Field | None = None
 
@@ -58,6 +61,7 @@ class _Lesson(NamedTuple):
 
     known: _Remembered
     picture: SmallPicture
+    looks: Looks | None
     share: Field
 
 
@@ -78,6 +82,7 @@ class MaskMemory:
         self._traces: dict[int, _Remembered] = {}
         self._lessons: list[_Lesson] = []
         self._now: SmallPicture | None = None
+        self._looks: Looks | None = None
         self._is_blind = False
 
     def forget(self, trace_id: int) -> None:
@@ -105,6 +110,7 @@ class MaskMemory:
         self.learn()
         if motion.ends_scene:
             self.reset()
+        self._looks = None
         self._is_blind = motion.cut and not motion.ends_scene
         if not self.config.enabled or self._is_blind:
             return
@@ -116,10 +122,25 @@ class MaskMemory:
         for known in self._traces.values():
             known.carried = self._expect(known, self._now, sight.origin)
 
+    def see(self, descriptors: NDArray[np.float32] | None) -> None:
+        """Compare this frame, as the model's encoder sees it, (h, w, C), with every object.
+
+        After ``advance`` and before ``fuse``; None from a model that tells no such thing.
+        """
+        config = self.config
+        if descriptors is None or self._now is None or self._is_blind or not config.look_weight:
+            return
+        self._looks = take_looks(descriptors)
+        size_hw = (self._now.grey.shape[0], self._now.grey.shape[1])
+        for known in self._traces.values():
+            if known.carried is not None and known.look is not None:
+                said = config.look_weight * known.look.score(self._looks, size_hw)
+                known.carried += np.clip(said, -config.look_bound, config.look_bound)
+
     def learn(self) -> None:
         """Judge the masks of the last frame, and learn from good ones how their objects look."""
         for lesson in self._lessons:
-            self._judge(lesson.known, lesson.picture, lesson.share, is_told=True)
+            self._judge(lesson, is_told=True)
         self._lessons.clear()
 
     def carried(self, trace_id: int) -> Flags | None:
@@ -188,24 +209,30 @@ class MaskMemory:
         odds = np.clip(odds, -config.carried_bound, config.carried_bound)
         known.odds = np.asarray(odds, dtype=np.float32)
         share = share_of(known.odds)
+        lesson = _Lesson(known, now, self._looks, share)
         if model is not None:
-            self._lessons.append(_Lesson(known, now, share))
+            self._lessons.append(lesson)
         else:
-            self._judge(known, now, share, is_told=False)
+            self._judge(lesson, is_told=False)
             if not known.is_alike:
                 return None
         if config.edge_px:
             return odds_of(follow_edges(share, now.grey, config.edge_px))
         return known.odds
 
-    def _judge(self, known: _Remembered, now: SmallPicture, share: Field, *, is_told: bool) -> None:
+    def _judge(self, lesson: _Lesson, *, is_told: bool) -> None:
         """Say whether the mask looks like its object, and learn from it where it does."""
+        known, now, looks, share = lesson
         if not (share > 0.5).any():
             known.is_alike = False
         elif known.appearance is None:
             known.is_alike = is_told
-            known.appearance = Appearance(now, share) if is_told else None
+            if is_told:
+                known.appearance = Appearance(now, share)
+                known.look = ObjectLook(looks, share) if looks is not None else None
         else:
             known.is_alike = known.appearance.likeness(now, share) >= self.config.likeness
             if known.is_alike and is_told:
                 known.appearance.renew(now, share)
+                if known.look is not None and looks is not None:
+                    known.look.renew(looks, share)
