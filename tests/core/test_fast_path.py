@@ -7,6 +7,7 @@ from engine.contract import CODEBOOK_TOKENS
 from engine.runtime.fake import RADIUS, FakeEngine
 from tests.core.pipeline_scenes import MS, by_stamp, dwell, frames
 from tracevlm_ros.core.config import LiveConfig, PipelineConfig
+from tracevlm_ros.core.fovea import FoveaConfig
 from tracevlm_ros.core.label_image import label_of
 from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
@@ -101,3 +102,59 @@ def test_the_memory_sees_each_frame_as_the_encoder_does() -> None:
     )
     np.testing.assert_array_equal(one[0], other[0])
     assert any((a != b).any() for a, b in zip(one[1:], other[1:], strict=True))
+
+
+class Onlooker(StrokeReader):
+    """A model of 16 x 16 pixels, so that small frames are large to it; notes what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[tuple[int, int]] = []
+
+    @property
+    def info(self):  # type: ignore[no-untyped-def,override]
+        return super().info._replace(image_size_hw=(16, 16))
+
+    def encode(self, image_rgb):  # type: ignore[no-untyped-def,override]
+        self.shown.append(image_rgb.shape[:2])
+        return super().encode(image_rgb)
+
+
+def test_masks_are_looked_for_round_the_trace_and_words_in_the_whole_frame() -> None:
+    engine = Onlooker()
+    results = [r for r in steps(engine, PipelineConfig()) if r.traces]
+    whole_hw = results[0].frame.image_rgb.shape[:2]
+    asked = sum(len(r.requests) for r in results)
+    assert asked > 0
+    assert engine.shown.count(whole_hw) == asked
+    assert len(engine.shown) == len(results) + asked
+    assert max(size[1] for size in engine.shown if size != whole_hw) <= 0.6 * whole_hw[1]
+    for result in results:
+        for request in result.requests:
+            assert request.grounded.image_rgb.shape[:2] == whole_hw
+
+
+def test_a_mask_lies_where_it_would_without_a_window() -> None:
+    """Discs of the fake engine are shares of what it sees, so they are smaller; their middles are
+    the same."""
+    settings = {"memory": MaskMemoryConfig(enabled=False)}
+    middles = []
+    for fovea in (FoveaConfig(), FoveaConfig(enabled=False)):
+        config = PipelineConfig(fovea=fovea, **settings)  # type: ignore[arg-type]
+        results = [r for r in steps(Onlooker(), config) if r.traces]
+        middles.append([np.argwhere(r.masks.labels > 0).mean(axis=0) for r in results])
+    np.testing.assert_allclose(middles[0], middles[1], atol=2.0)
+
+
+def test_a_question_is_answered_from_the_whole_frame() -> None:
+    pipeline = Pipeline(PipelineConfig(), Onlooker())
+    for item in by_stamp(frames(25), dwell(40, 40, 0, 700)):
+        add = pipeline.add_frame if hasattr(item, "image_rgb") else pipeline.add_gaze
+        add(item)  # type: ignore[arg-type]
+        while (result := pipeline.step()) is not None:
+            asked = pipeline.ask("what is it ?")
+            if asked is not None:
+                assert asked.grounded.image_rgb.shape == result.frame.image_rgb.shape
+                assert pipeline.ask("and its colour ?").grounded is asked.grounded
+                return
+    raise AssertionError("no trace was ever shown")

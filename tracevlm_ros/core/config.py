@@ -6,6 +6,7 @@ from tracevlm_ros.core.attention.config import TraceConfig
 from tracevlm_ros.core.attention.dwell import DwellConfig
 from tracevlm_ros.core.attention.trace import TraceGeometry
 from tracevlm_ros.core.drift_correction import DriftConfig
+from tracevlm_ros.core.fovea import FoveaConfig
 from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.settings import require_range
 from tracevlm_ros.core.sync import SyncConfig
@@ -47,6 +48,7 @@ class PipelineConfig:
     trace: TraceConfig = field(default_factory=TraceConfig)
     geometry: TraceGeometry = field(default_factory=TraceGeometry)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    fovea: FoveaConfig = field(default_factory=FoveaConfig)
     memory: MaskMemoryConfig = field(default_factory=MaskMemoryConfig)
     live: LiveConfig = field(default_factory=LiveConfig)
     dwell: DwellConfig = field(default_factory=DwellConfig)

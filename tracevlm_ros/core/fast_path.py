@@ -4,55 +4,102 @@ From a model that reads strokes (``Engine.unspoken``) a trace has a mask from it
 before any word.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.fovea import FoveaConfig, Window, whole, window_of
 from tracevlm_ros.core.label_image import compose
 from tracevlm_ros.core.live_trace import LiveTrace, prompt_of
 from tracevlm_ros.core.live_traces import LiveTraces
 from tracevlm_ros.core.mask_memory import MaskMemory
-from tracevlm_ros.core.types import Frame, Masks, TraceSnapshot
+from tracevlm_ros.core.types import FloatArray, Frame, Masks, TraceSnapshot
 
 Field = NDArray[np.float32]
 
+_UNSEEN = -1.0
+"""Logit of what the model was not shown: rather not the object."""
+_FINEST = 512
+"""Longest side of a mask over the whole frame, in cells."""
+
+
+class Look(NamedTuple):
+    """``features`` of ``window``, the part of a frame that the model was shown."""
+
+    features: Any
+    window: Window
+
 
 class FastPath:
-    def __init__(self, engine: Engine, live: LiveTraces, memory: MaskMemory) -> None:
+    def __init__(
+        self, engine: Engine, live: LiveTraces, memory: MaskMemory, fovea: FoveaConfig
+    ) -> None:
         self._engine, self._live, self._memory = engine, live, memory
+        self._fovea = fovea
 
-    def look(self, frame: Frame, shown: list[LiveTrace]) -> Any:
-        """The engine's features of ``frame``, which the memory sees too; None without a trace.
+    def look(self, frame: Frame, shown: list[LiveTrace]) -> Look | None:
+        """Look at ``frame`` where the traces are; the memory sees it too. None without a trace.
 
         The memory must have been carried to ``frame``.
         """
         if not shown:
             return None
-        features = self._engine.encode(frame.image_rgb)
-        self._memory.see(self._engine.descriptors(features))
-        return features
+        window = window_of(
+            [self._places(live, _size(frame)) for live in shown],
+            _size(frame), self._engine.info.image_size_hw, self._fovea,
+        )  # fmt: skip
+        features = self._engine.encode(window.cut(frame.image_rgb))
+        self._memory.see(self._engine.descriptors(features), window)
+        return Look(features, window)
 
     def run(
         self,
         frame: Frame,
-        features: Any,
+        look: Look | None,
         shown: list[LiveTrace],
         snapshots: tuple[TraceSnapshot, ...],
     ) -> tuple[Masks, Any]:
-        """Masks of the ``shown`` traces, and the engine's handle of this frame (None: no trace)."""
-        if not shown:
+        """Masks of the ``shown`` traces, and the engine's handle of this frame.
+
+        The handle is None where there is no trace, or where the model saw a part of the frame only.
+        """
+        if look is None:
             return compose(frame, [], []), None
-        height, width = frame.image_rgb.shape[:2]
-        limit = self._engine.info.max_keypoints
-        prompts = [prompt_of(s.keypoints, (height, width), limit) for s in snapshots]
-        grounded = self._engine.ground(features, prompts)
+        grounded = self._ground(look, snapshots)
         self._adopt(frame.stamp_ns, shown)
         trace_ids = [live.trace_id for live in shown]
-        said = self._segment(grounded, shown)
+        said = self._segment(grounded, look.window, shown)
         seeds = {live.trace_id: self._live.surely_seen(live) for live in shown}
-        return compose(frame, trace_ids, self._memory.fuse(trace_ids, said, seeds)), grounded
+        masks = compose(frame, trace_ids, self._memory.fuse(trace_ids, said, seeds))
+        return masks, grounded if look.window.is_whole else None
+
+    def ground_whole(self, frame: Frame, snapshots: tuple[TraceSnapshot, ...]) -> Any:
+        """The engine's handle of all of ``frame``, for words."""
+        features = self._engine.encode(frame.image_rgb)
+        return self._ground(Look(features, whole(_size(frame))), snapshots)
+
+    def _ground(self, look: Look, snapshots: tuple[TraceSnapshot, ...]) -> Any:
+        window, limit = look.window, self._engine.info.max_keypoints
+        size_hw = (window.height, window.width)
+        prompts = [prompt_of(window.keypoints(s.keypoints), size_hw, limit) for s in snapshots]
+        return self._engine.ground(look.features, prompts)
+
+    def _places(self, live: LiveTrace, size_hw: tuple[int, int]) -> FloatArray:
+        """Where a trace may be, (N, 2) in pixels: keypoints that are seen, and the carried mask.
+
+        Anywhere in the frame when its object is lost, so that it can be found again.
+        """
+        keypoints = self._live.snapshot(live).keypoints
+        seen = keypoints.xy_px[~keypoints.lost]
+        carried = self._memory.carried(live.trace_id)
+        if carried is not None and carried.any():
+            return np.concatenate([seen, self._fovea.box_within(carried, size_hw)])
+        if len(seen) and not self._memory.is_at_a_loss(live.trace_id):
+            return seen
+        return np.array([[0.0, 0.0], [size_hw[1], size_hw[0]]])
 
     def _adopt(self, stamp_ns: int, shown: list[LiveTrace]) -> None:
         """Take words that are due. They begin another mask, unless the stroke already gave it."""
@@ -60,13 +107,42 @@ class FastPath:
             if live.adopt_due(stamp_ns) and self._engine.unspoken is None:
                 self._memory.forget(live.trace_id)
 
-    def _segment(self, grounded: Any, shown: list[LiveTrace]) -> list[Field | None]:
+    def _segment(self, grounded: Any, window: Window, shown: list[LiveTrace]) -> list[Field | None]:
+        """Logits over the whole frame."""
         embeddings = [self._embeddings(live) for live in shown]
-        is_told = self._memory.config.prior
-        priors = [self._memory.prior(live.trace_id) for live in shown] if is_told else None
-        return self._engine.segment(grounded, embeddings, priors)
+        said = self._engine.segment(grounded, embeddings, self._priors(window, shown))
+        if window.is_whole:
+            return said
+        size_hw = self._memory.field_size(window.frame_hw) or _fine_enough(
+            self._engine.info.mask_size_hw, window
+        )
+        return [None if one is None else window.outward(one, size_hw, _UNSEEN) for one in said]
+
+    def _priors(self, window: Window, shown: list[LiveTrace]) -> Sequence[Field | None] | None:
+        if not self._memory.config.prior:
+            return None
+        priors = [self._memory.prior(live.trace_id) for live in shown]
+        size_hw = self._engine.info.mask_size_hw
+        return [None if one is None else window.inward(one, size_hw) for one in priors]
 
     def _embeddings(self, live: LiveTrace) -> Field | None:
         if self._live.is_lost(live):
             return None
         return self._engine.unspoken if live.seg_embeddings is None else live.seg_embeddings
+
+
+def _size(frame: Frame) -> tuple[int, int]:
+    height, width = frame.image_rgb.shape[:2]
+    return height, width
+
+
+def _fine_enough(mask_hw: tuple[int, int], window: Window) -> tuple[int, int]:
+    """Cells over the whole frame as small as the model's in ``window``, as far as that goes."""
+    height, width = (
+        size * whole_size / part
+        for size, whole_size, part in zip(
+            mask_hw, window.frame_hw, (window.height, window.width), strict=True
+        )
+    )
+    ratio = min(1.0, _FINEST / max(height, width))
+    return max(1, round(height * ratio)), max(1, round(width * ratio))

@@ -78,7 +78,7 @@ class Pipeline:
         self._path = CameraPath()
         self._live = LiveTraces(config, self._path, self.drops)
         self._memory = MaskMemory(config.memory)
-        self._fast_path = FastPath(engine, self._live, self._memory)
+        self._fast_path = FastPath(engine, self._live, self._memory, config.fovea)
         self.attention = AttentionRecord(config.dwell, self._path, self.drops)
         self._ready: list[FrameBundle] = []
         self._latest: _Latest | None = None
@@ -127,10 +127,10 @@ class Pipeline:
         self._attend(bundle)
         self._live.retire(frame.stamp_ns)
         shown = self._live.shown(self.engine.info.max_traces)
-        features = self._fast_path.look(frame, shown)
+        look = self._fast_path.look(frame, shown)
         self._steer(shown)
         snapshots = tuple(self._live.snapshot(live) for live in shown)
-        masks, grounded = self._fast_path.run(frame, features, shown, snapshots)
+        masks, grounded = self._fast_path.run(frame, look, shown, snapshots)
         self._latest = _Latest(frame, grounded, snapshots)
         self._unsettled = StepResult(frame, masks, snapshots, self._requests(shown))
         return self._unsettled
@@ -199,7 +199,7 @@ class Pipeline:
             if self._is_due(live, snapshot):
                 live.described_ns = self._stamp_ns
                 live.described_count = snapshot.sample_count
-                requests.append(self._request(self._latest, index, None))
+                requests.append(self._request(index, None))
         return tuple(requests)
 
     def _is_due(self, live: LiveTrace, snapshot: TraceSnapshot) -> bool:
@@ -218,8 +218,13 @@ class Pipeline:
         has_grown = snapshot.sample_count > live.described_count
         return has_grown and self._stamp_ns - live.described_ns >= settings.refresh_ms * NS_PER_MS
 
-    @staticmethod
-    def _request(latest: _Latest, index: int, question: str | None) -> DescribeRequest:
+    def _request(self, index: int, question: str | None) -> DescribeRequest:
+        """About trace ``index`` of the latest frame, of which words are to see everything."""
+        assert self._latest is not None
+        latest = self._latest
+        if latest.grounded is None:
+            grounded = self._fast_path.ground_whole(latest.frame, latest.snapshots)
+            latest = self._latest = latest._replace(grounded=grounded)
         frame = latest.frame
         height, width = frame.image_rgb.shape[:2]
         return DescribeRequest(
@@ -236,7 +241,7 @@ class Pipeline:
         """A question about the newest shown trace on the latest frame; None when there is none."""
         if self._latest is None or not self._latest.snapshots:
             return None
-        return self._request(self._latest, len(self._latest.snapshots) - 1, question)
+        return self._request(len(self._latest.snapshots) - 1, question)
 
     def locate(self, text: str) -> LocateRequest | None:
         """A search for ``text`` in the latest frame, for an engine that is a Locator; None before

@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.core.mask_memory.moving_square import SIZE_HW, answer, frame, truth
+from tracevlm_ros.core.fovea import whole
 from tracevlm_ros.core.mask_memory import MaskMemory, MaskMemoryConfig
 from tracevlm_ros.core.mask_memory.small_picture import Field
 from tracevlm_ros.core.tracking import FrameMotion
@@ -185,10 +186,10 @@ def test_what_the_encoder_knows_again_is_found_where_nothing_was_carried(
     memory = MaskMemory(MaskMemoryConfig(colour_weight=0.0, kept=0.0, look_weight=weight))
     for index in range(4):
         memory.advance(frame(index), SEEN)
-        memory.see(seen_by_the_encoder(index))
+        memory.see(seen_by_the_encoder(index), whole(SIZE_HW))
         memory.fuse([TRACE], [answer(truth(index))], {})
     memory.advance(frame(20), SEEN)
-    memory.see(seen_by_the_encoder(20))
+    memory.see(seen_by_the_encoder(20), whole(SIZE_HW))
     carried = memory.carried(TRACE)
     assert carried is not None
     full = cv2.resize(carried.astype(np.uint8), SIZE_HW[::-1], interpolation=cv2.INTER_NEAREST) > 0
@@ -198,6 +199,6 @@ def test_what_the_encoder_knows_again_is_found_where_nothing_was_carried(
 def test_a_model_without_features_to_compare_changes_nothing() -> None:
     silent, plain = told(4), told(4)
     silent.advance(frame(4), SEEN)
-    silent.see(None)
+    silent.see(None, whole(SIZE_HW))
     plain.advance(frame(4), SEEN)
     np.testing.assert_array_equal(silent.prior(TRACE), plain.prior(TRACE))

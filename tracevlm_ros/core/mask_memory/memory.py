@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tracevlm_ros.core.fovea import Window
 from tracevlm_ros.core.mask_memory.appearance import Appearance
 from tracevlm_ros.core.mask_memory.config import MaskMemoryConfig
 from tracevlm_ros.core.mask_memory.edges import follow_edges
@@ -32,6 +33,7 @@ from tracevlm_ros.core.mask_memory.small_picture import (
     Origin,
     SmallPicture,
     carry,
+    small_size,
     take_small,
 )
 from tracevlm_ros.core.tracking import FrameMotion
@@ -89,6 +91,10 @@ class MaskMemory:
         """Begin anew with a trace, known or not: its next answer is about something else."""
         self._traces.pop(trace_id, None)
 
+    def field_size(self, frame_hw: tuple[int, int]) -> tuple[int, int] | None:
+        """Height and width of its fields, which need nothing finer; None: it changes no logit."""
+        return small_size(frame_hw, self.config.long_side) if self.config.enabled else None
+
     def look(self, frame: Frame) -> Sight | None:
         """Look at the frame that comes next. Changes nothing; None for a memory that is disabled.
 
@@ -122,15 +128,15 @@ class MaskMemory:
         for known in self._traces.values():
             known.carried = self._expect(known, self._now, sight.origin)
 
-    def see(self, descriptors: NDArray[np.float32] | None) -> None:
-        """Compare this frame, as the model's encoder sees it, (h, w, C), with every object.
+    def see(self, descriptors: NDArray[np.float32] | None, window: Window) -> None:
+        """Compare ``window`` of this frame, as the encoder sees it, (h, w, C), with every object.
 
         After ``advance`` and before ``fuse``; None from a model that tells no such thing.
         """
         config = self.config
         if descriptors is None or self._now is None or self._is_blind or not config.look_weight:
             return
-        self._looks = take_looks(descriptors)
+        self._looks = take_looks(descriptors, window)
         size_hw = (self._now.grey.shape[0], self._now.grey.shape[1])
         for known in self._traces.values():
             if known.carried is not None and known.look is not None:
@@ -142,6 +148,10 @@ class MaskMemory:
         for lesson in self._lessons:
             self._judge(lesson, is_told=True)
         self._lessons.clear()
+
+    def is_at_a_loss(self, trace_id: int) -> bool:
+        """True where a mask was known that is not believed any more."""
+        return trace_id in self._traces and self._expected(trace_id) is None
 
     def carried(self, trace_id: int) -> Flags | None:
         """Where the object should be in this frame, bool at the small size; None: not known."""

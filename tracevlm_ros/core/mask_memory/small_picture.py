@@ -40,11 +40,16 @@ class Origin(NamedTuple):
     trust: Field
 
 
+def small_size(frame_hw: tuple[int, ...], long_side: int) -> tuple[int, int]:
+    """Height and width of the small picture of a frame."""
+    height, width = frame_hw
+    ratio = min(1.0, long_side / max(height, width))
+    return max(1, round(height * ratio)), max(1, round(width * ratio))
+
+
 def take_small(image_rgb: Image, long_side: int) -> SmallPicture:
     """Reduce uint8 (H, W, 3) to at most ``long_side`` pixels on its long side."""
-    height, width = image_rgb.shape[:2]
-    ratio = min(1.0, long_side / max(height, width))
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    size = small_size(image_rgb.shape[:2], long_side)[::-1]
     rgb = np.asarray(cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     lab = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), dtype=np.int32)

@@ -27,15 +27,16 @@ PARTS: dict[str, dict[str, Any]] = {
 class EncodedOnce(EngineWrapper):
     """An engine that reads each picture of one clip once, however often the clip is run.
 
-    Features are kept by the identity of the picture: hold the pictures as long as this engine.
+    Features are kept by the place of the pixels: hold the pictures as long as this engine.
     """
 
     def __init__(self, inner: Engine) -> None:
         super().__init__(inner)
-        self._features: dict[int, Any] = {}
+        self._features: dict[tuple[Any, ...], Any] = {}
 
     def encode(self, image_rgb: Image) -> Any:
-        key = id(image_rgb)
+        place = image_rgb.__array_interface__["data"][0]
+        key = (place, image_rgb.shape, image_rgb.strides)
         if key not in self._features:
             self._features[key] = self.inner.encode(image_rgb)
         return self._features[key]
