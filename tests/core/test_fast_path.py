@@ -13,6 +13,8 @@ from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import describe
 
+WITH_FOVEA = PipelineConfig(fovea=FoveaConfig(enabled=True))
+
 
 class StrokeReader(FakeEngine):
     """Discs without words too; every call is noted."""
@@ -122,7 +124,7 @@ class Onlooker(StrokeReader):
 
 def test_masks_are_looked_for_round_the_trace_and_words_in_the_whole_frame() -> None:
     engine = Onlooker()
-    results = [r for r in steps(engine, PipelineConfig()) if r.traces]
+    results = [r for r in steps(engine, WITH_FOVEA) if r.traces]
     whole_hw = results[0].frame.image_rgb.shape[:2]
     asked = sum(len(r.requests) for r in results)
     assert asked > 0
@@ -139,7 +141,7 @@ def test_a_mask_lies_where_it_would_without_a_window() -> None:
     the same."""
     settings = {"memory": MaskMemoryConfig(enabled=False)}
     middles = []
-    for fovea in (FoveaConfig(), FoveaConfig(enabled=False)):
+    for fovea in (FoveaConfig(enabled=True), FoveaConfig()):
         config = PipelineConfig(fovea=fovea, **settings)  # type: ignore[arg-type]
         results = [r for r in steps(Onlooker(), config) if r.traces]
         middles.append([np.argwhere(r.masks.labels > 0).mean(axis=0) for r in results])
@@ -147,7 +149,7 @@ def test_a_mask_lies_where_it_would_without_a_window() -> None:
 
 
 def test_a_question_is_answered_from_the_whole_frame() -> None:
-    pipeline = Pipeline(PipelineConfig(), Onlooker())
+    pipeline = Pipeline(WITH_FOVEA, Onlooker())
     for item in by_stamp(frames(25), dwell(40, 40, 0, 700)):
         add = pipeline.add_frame if hasattr(item, "image_rgb") else pipeline.add_gaze
         add(item)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from tracevlm_ros.core.types import FloatArray, Keypoints
 
 FRAME_HW = (720, 1280)
 MODEL_HW = (256, 256)
-CONFIG = FoveaConfig()
+CONFIG = FoveaConfig(enabled=True)
 
 
 def stroke(x: float, y: float, extent: float = 60.0) -> FloatArray:

@@ -21,8 +21,8 @@ class MaskMemoryConfig:
     ``edge_px``: radius of the filter that lays the shown mask on the picture's edges; 0: none.
     ``steer``: points of closed traces that the tracker does not see are moved into the carried
     mask, ``core`` (share of its greatest depth) inside its rim, before the model is asked.
-    ``prior``: the model is shown the carried mask before it answers. Off: a mask that went wrong
-    then confirms itself (J .40 against .46 on ``davis_dev``).
+    ``prior``: the model is shown the carried mask before it answers. Off: on clips that
+    did not help (docs/masks.md).
     ``likeness``: overlap of colours with the object's from which a carried mask is believed where
     the model is not asked (its trace is lost).
     """
