@@ -1,0 +1,1 @@
+import tracevlm_ros  # noqa: F401  before numpy, whose threads it sets
