@@ -1,4 +1,4 @@
-"""What importing the package does to the process: one thread for OpenBLAS, unless told otherwise."""
+"""Importing the package gives OpenBLAS one thread, unless the environment says otherwise."""
 
 import os
 import subprocess
