@@ -196,9 +196,16 @@ def test_what_the_encoder_knows_again_is_found_where_nothing_was_carried(
     assert (iou(full, truth(20)) > 0.6 if full.any() else False) is is_found
 
 
-def test_a_model_without_features_to_compare_changes_nothing() -> None:
+@pytest.mark.parametrize("features", [None, np.full((12, 16, 3), np.nan, np.float32)])
+def test_features_that_are_missing_or_not_finite_change_nothing(
+    features: NDArray[np.float32] | None,
+) -> None:
     silent, plain = told(4), told(4)
-    silent.advance(frame(4), SEEN)
-    silent.see(None, whole(SIZE_HW))
-    plain.advance(frame(4), SEEN)
+    for known in (silent, plain):
+        known.advance(frame(4), SEEN)
+        known.see(seen_by_the_encoder(4), whole(SIZE_HW))
+        known.fuse([TRACE], [answer(truth(4))], {})
+    silent.advance(frame(5), SEEN)
+    silent.see(features, whole(SIZE_HW))
+    plain.advance(frame(5), SEEN)
     np.testing.assert_array_equal(silent.prior(TRACE), plain.prior(TRACE))

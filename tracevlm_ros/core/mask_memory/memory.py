@@ -131,10 +131,13 @@ class MaskMemory:
     def see(self, descriptors: NDArray[np.float32] | None, window: Window) -> None:
         """Compare ``window`` of this frame, as the encoder sees it, (h, w, C), with every object.
 
-        After ``advance`` and before ``fuse``; None from a model that tells no such thing.
+        After ``advance`` and before ``fuse``; None from a model that tells no such thing. Features
+        that are not finite would spoil every frame to come and are passed over.
         """
         config = self.config
         if descriptors is None or self._now is None or self._is_blind or not config.look_weight:
+            return
+        if not np.isfinite(descriptors).all():
             return
         self._looks = take_looks(descriptors, window)
         size_hw = (self._now.grey.shape[0], self._now.grey.shape[1])
