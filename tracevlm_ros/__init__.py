@@ -1,8 +1,8 @@
 """TraceVLM for ROS 2: what a person looks at or points to, as captions and masks.
 
 Imported before numpy, as every command and node does, it gives OpenBLAS one thread unless the
-environment says otherwise: for matrices of a few hundred, threads that wait for each other by
-spinning cost a busy machine twenty times what they save (ADR 20).
+environment says otherwise: with two that wait for each other by spinning, products of a few hundred
+rows took forty times as long on a busy machine (ADR 20).
 """
 
 import os

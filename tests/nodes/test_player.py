@@ -112,8 +112,11 @@ def test_the_rate_changes_while_it_plays(ros: Ros, tmp_path: Path) -> None:
     rig.until_all_came()
 
 
-def test_the_clock_is_heard_before_the_first_message(ros: Ros, tmp_path: Path) -> None:
-    rig = Rig(ros, tmp_path)
+@pytest.mark.parametrize("clock_hz", [100.0, 0.01])
+def test_the_clock_is_heard_before_the_first_message(
+    ros: Ros, tmp_path: Path, clock_hz: float
+) -> None:
+    rig = Rig(ros, tmp_path, clock_hz=clock_hz)
     rig.until_all_came()
     assert rig.ticks_before > 0
     assert set(rig.ticks[: rig.ticks_before]) == {START_NS}

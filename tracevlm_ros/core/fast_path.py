@@ -8,17 +8,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracevlm_ros.core.engine import Engine
-from tracevlm_ros.core.fovea import FoveaConfig, Window, whole, window_of
+from tracevlm_ros.core.fovea import Field, FoveaConfig, Window, whole, window_of
 from tracevlm_ros.core.label_image import compose
 from tracevlm_ros.core.live_trace import LiveTrace, prompt_of
 from tracevlm_ros.core.live_traces import LiveTraces
 from tracevlm_ros.core.mask_memory import MaskMemory
 from tracevlm_ros.core.types import FloatArray, Frame, Masks, TraceSnapshot
-
-Field = NDArray[np.float32]
 
 _UNSEEN = -1.0
 """Logit of what the model was not shown: rather not the object."""

@@ -12,12 +12,13 @@ _TOPIC = "/clock"
 LEAD_S = 0.2
 """Ticks before the first message, once all are connected: a reader may learn of its writer a little
 after the writer learns of it, and nodes read /clock best effort."""
+_LEAD_TICK_S = 0.05
 CONNECT_S = 5.0
 """Longest wait for listeners on the graph, which may be gone without having said so."""
 
 
 class BagClock:
-    """Publishes bag time, ``clock_hz`` > 0 times per second at most."""
+    """Publishes bag time. ``clock_hz`` > 0 is how often its owner means to tick."""
 
     def __init__(self, node: Node, clock_hz: float) -> None:
         self.clock_hz = clock_hz
@@ -36,7 +37,7 @@ class BagClock:
         """
         limit_s = time.monotonic() + CONNECT_S
         ready_s = None
-        while not stop.wait(1.0 / self.clock_hz):
+        while not stop.wait(min(1.0 / self.clock_hz, _LEAD_TICK_S)):
             self.tick(bag_ns)
             now_s = time.monotonic()
             if not self._is_connected():

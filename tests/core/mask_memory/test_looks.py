@@ -10,9 +10,10 @@ from tracevlm_ros.core.mask_memory.small_picture import Field
 
 SIZE_HW = (90, 160)
 GRID = (16, 16)
+EVERYTHING = whole(SIZE_HW)
 
 
-def looks_of(seen: NDArray[np.float32], window: Window = whole(SIZE_HW)) -> Looks:  # noqa: B008
+def looks_of(seen: NDArray[np.float32], window: Window = EVERYTHING) -> Looks:
     return take_looks(seen, window)
 
 

@@ -135,9 +135,9 @@ class MaskMemory:
         that are not finite would spoil every frame to come and are passed over.
         """
         config = self.config
-        if descriptors is None or self._now is None or self._is_blind or not config.look_weight:
+        if self._now is None or self._is_blind or not config.look_weight:
             return
-        if not np.isfinite(descriptors).all():
+        if descriptors is None or not np.isfinite(descriptors).all():
             return
         self._looks = take_looks(descriptors, window)
         size_hw = (self._now.grey.shape[0], self._now.grey.shape[1])
