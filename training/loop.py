@@ -2,9 +2,11 @@
 
 import copy
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,10 +20,12 @@ from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.data.sample import PATCH_CLASSES
 from training.data.stream import Stream
 from training.devices import to_device, training_device
+from training.model.config import ModelConfig
 from training.model.tracevlm import TraceVLM
 from training.optimisers import Optimisers
 from training.prefetch import Batches
 from training.processors import idle_processors
+from training.recorded import RecordedStep
 from training.settings import STAGES, TrainConfig
 from training.steps import Terms, grounding_terms, joint_terms, total, vision_terms
 from training.tokenizer import load_tokenizer, prompt_layout
@@ -29,6 +33,12 @@ from training.tokenizer import load_tokenizer, prompt_layout
 CHECKPOINT_NAME = "checkpoint.pt"
 LOG_NAME = "log.jsonl"
 BACKGROUND_WEIGHT = 0.15
+LOG_EVERY = 10
+_MAY_DIFFER = (
+    "steps", "save_every", "evaluate_every", "seconds", "threads", "loaders", "device", "recorded",
+)  # fmt: skip
+"""Settings that a run may be resumed with others of."""
+_GPU_ATTENTION = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
 def freeze_for(stage: str, model: nn.Module) -> int:
@@ -71,20 +81,23 @@ class Trainer:
         torch.set_num_threads(config.threads or 1)
         torch.manual_seed(config.seed)
         self.device = training_device(config.device)
-        torch.use_deterministic_algorithms(True, warn_only=self.device.type == "cuda")
+        torch.use_deterministic_algorithms(
+            not config.recorded, warn_only=self.device.type == "cuda"
+        )
         self.config, self.folder, self._say = config, folder, say
         self.tokenizer = load_tokenizer()
-        self.model = TraceVLM(config.model_config(), PATCH_CLASSES).to(self.device)
+        self.model = TraceVLM(self._model_config(), PATCH_CLASSES).to(self.device)
         self.layout = prompt_layout(self.tokenizer, self.model.config.vision.merged_grid)
         self.stream = Stream(
             config.data, self.model.config, self.tokenizer, self.layout, config.seed
         )
         self._weights = self._class_weights()
         draw = self.stream.vision if config.stage == "vision" else self.stream.joint
-        self._batches = Batches(draw, config.steps, config.loaders)
+        self._batches = Batches(draw, config.steps, config.loaders, self.device.type == "cuda")
         trained = freeze_for(config.stage, self.model)
         set_training(config.stage, self.model)
         self.optimiser = Optimisers(self.model, config.optimiser)
+        self._recorded = self._record() if config.recorded else None
         self.step, self._seconds = 0, 0.0
         self._history: list[dict[str, Any]] = []
         self._stop = False
@@ -103,10 +116,11 @@ class Trainer:
         }
         started, first, saved_seconds = time.monotonic(), self.step, self._seconds
         try:
-            while self.step < last and not self._stop:
+            while self.step < last and not self._stop and not self._is_time_up():
                 record = self._train_one()
                 self._seconds = saved_seconds + time.monotonic() - started
-                self._log(record, (time.monotonic() - started) / (self.step - first))
+                if record is not None:
+                    self._log(record, (time.monotonic() - started) / (self.step - first))
                 if self.step % self.config.save_every == 0:
                     self.save()
                 every = self.config.evaluate_every
@@ -133,34 +147,71 @@ class Trainer:
             ),
         )
 
-    def _train_one(self) -> dict[str, float]:
+    def _train_one(self) -> dict[str, float] | None:
+        """What is logged of the step; None for most of the steps that are replayed, since asking
+        waits for the GPU."""
         config = self.config.optimiser
         if self.config.threads == 0:
             torch.set_num_threads(idle_processors())
-        rate = config.rate_at(self.step, self.config.steps)
-        terms = self._terms(self.step)
+        rate = config.rate_at(self.step, self.config.steps, self._time_left())
+        if self._recorded is not None:
+            self._recorded.run(self._batches.of_step(self.step), rate)
+            terms, norm = self._recorded.terms, self._recorded.norm
+        else:
+            terms, norm = self._stepped(rate)
+        self.step += 1
+        if self._recorded is not None and self.step % LOG_EVERY and self.step != self.config.steps:
+            return None
+        named = {name: float(term.detach()) for name, term in terms.items()}
+        if not math.isfinite(sum(named.values())):
+            raise ConfigError(f"loss is {named} at step {self.step - 1}; lower rate {rate:.2g}")
+        return {"step": self.step, "rate": rate, "norm": float(norm), **named}
+
+    def _time_left(self) -> float:
+        """Share of the time that the run may take, 1 where it takes as long as it takes."""
+        seconds = self.config.seconds
+        return max(0.0, 1.0 - self._seconds / seconds) if seconds else 1.0
+
+    def _is_time_up(self) -> bool:
+        return self._time_left() == 0.0
+
+    def _stepped(self, rate: float) -> tuple[Terms, torch.Tensor]:
+        terms = self._terms(to_device(self._batches.of_step(self.step), self.device))
         loss = total(terms)
         if not torch.isfinite(loss):
             raise ConfigError(f"loss is {loss.item()} at step {self.step}; lower rate {rate:.2g}")
         loss.backward()  # type: ignore[no-untyped-call]
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        norm = nn.utils.clip_grad_norm_(trained, config.clip)
+        norm = nn.utils.clip_grad_norm_(self._trained(), self.config.optimiser.clip)
         self.optimiser.step(rate)
-        self.step += 1
-        named = {name: float(term.detach()) for name, term in terms.items()}
-        return {"step": self.step, "rate": rate, "norm": float(norm), **named}
+        return terms, norm
 
-    def _terms(self, step: int) -> Terms:
-        batch = to_device(self._batches.of_step(step), self.device)
+    def _trained(self) -> list[nn.Parameter]:
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def _record(self) -> RecordedStep:
+        config = self.config.optimiser
+        return RecordedStep(
+            self._terms, self._trained(), self.optimiser, config.clip, config.warmup
+        )
+
+    def _terms(self, batch: Any) -> Terms:
         half = self.config.precision == "bf16"
-        # The CPU's fused attention made the encoder take 78 ms an image there and back, not 58.
         kind = self.device.type
-        with torch.autocast(kind, torch.bfloat16, half), sdpa_kernel(SDPBackend.MATH):
+        # The CPU's fused attention made the encoder take 78 ms an image there and back, not 58.
+        kernels = [SDPBackend.MATH] if kind == "cpu" else list(_GPU_ATTENTION)
+        with torch.autocast(kind, torch.bfloat16, half), sdpa_kernel(kernels):
             if self.config.stage == "vision":
                 image, labels = batch
                 return vision_terms(self.model, image, labels, self._weights)
             terms = grounding_terms if self.config.stage == "grounding" else joint_terms
             return terms(self.model, batch, self.config.loss, self._weights)
+
+    def _model_config(self) -> ModelConfig:
+        """On a GPU with the fused attention, which exported graphs do without."""
+        config = self.config.model_config()
+        if self.device.type == "cpu":
+            return config
+        return replace(config, language=replace(config.language, fused_attention=True))
 
     def _class_weights(self) -> dict[str, torch.Tensor]:
         shape = torch.ones(PATCH_CLASSES["shape"])
@@ -170,7 +221,7 @@ class Trainer:
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         stored, mine = dict(checkpoint.config), self.config.as_mapping()
-        for free in ("steps", "save_every", "evaluate_every", "threads", "loaders", "device"):
+        for free in _MAY_DIFFER:
             stored.pop(free, None)
             mine.pop(free, None)
         differing = [key for key in mine if stored.get(key) != _plain(mine[key])]
@@ -199,12 +250,12 @@ class Trainer:
 
     def _log(self, record: dict[str, float], step_s: float) -> None:
         self._write({**record, "seconds": round(self._seconds, 1)})
-        if self.step % 10 and self.step != self.config.steps:
+        if self.step % LOG_EVERY and self.step != self.config.steps:
             return
         left_min = (self.config.steps - self.step) * step_s / 60.0
         terms = " ".join(
             f"{name} {record[name]:.3f}"
-            for name in ("text", "ref", "dice", "patch", "trace")
+            for name in ("text", "told", "ref", "dice", "patch", "trace")
             if name in record
         )
         self._say(f"step {self.step} {terms} | {step_s:.2f} s/step, {left_min:.0f} min left")

@@ -26,8 +26,9 @@ class Optimisers:
             {"params": [p for p in outer if p.dim() >= 2], "weight_decay": config.weight_decay},
             {"params": [p for p in outer if p.dim() < 2], "weight_decay": 0.0},
         ]
+        on_gpu = any(p.is_cuda for _, p in trained)
         self._members: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.95))
+            torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.95), capturable=on_gpu)
         ]
         self._scales = [1.0]
         if inner:
@@ -43,11 +44,16 @@ class Optimisers:
 
     def step(self, rate: float) -> None:
         """One update with learning rate ``rate``, then forget the gradients."""
+        self.update(rate)
+        for member in self._members:
+            member.zero_grad(set_to_none=True)
+
+    def update(self, rate: float) -> None:
+        """One update with learning rate ``rate``; the gradients stay."""
         for member, scale in zip(self._members, self._scales, strict=True):
             for group in member.param_groups:
                 group["lr"] = rate * scale
             member.step()
-            member.zero_grad(set_to_none=True)
 
     def state_dict(self) -> list[dict[str, Any]]:
         return [member.state_dict() for member in self._members]

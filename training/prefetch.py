@@ -1,6 +1,8 @@
 """Batches drawn ahead of the training step by other processes, in the order of the steps."""
 
+import multiprocessing
 from collections.abc import Callable, Iterator
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import cv2
@@ -21,11 +23,15 @@ class _Steps(Dataset[Any]):
 class Batches:
     """``draw(step)`` for each step asked; ``loaders`` 0 draws in this process.
 
-    A step out of order starts the processes anew at that step.
+    A step out of order starts the processes anew at that step. ``pinned`` batches drawn ahead lie
+    where a GPU can fetch them while the program goes on.
     """
 
-    def __init__(self, draw: Callable[[int], Any], steps: int, loaders: int) -> None:
+    def __init__(
+        self, draw: Callable[[int], Any], steps: int, loaders: int, pinned: bool = False
+    ) -> None:
         self._draw, self._steps, self._loaders = draw, steps, loaders
+        self._pinned = pinned
         self._ahead: Iterator[Any] | None = None
         self._next = -1
 
@@ -51,9 +57,18 @@ class Batches:
                 num_workers=self._loaders,
                 prefetch_factor=4,
                 worker_init_fn=_one_thread,
-                multiprocessing_context="spawn",
+                pin_memory=self._pinned,
+                multiprocessing_context=_processes(),
             )
         )
+
+
+def _processes() -> BaseContext:
+    """Processes forked from one that has imported what they need and run nothing, so that many
+    start as fast as one. Forked from this one, they would hang where OpenMP has run."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training.data.stream"])
+    return context
 
 
 def _one_thread(_: int) -> None:

@@ -33,16 +33,21 @@ def grounding_terms(
 def joint_terms(
     model: TraceVLM, batch: Batch, config: LossConfig, weights: dict[str, Tensor]
 ) -> Terms:
-    """All terms, already weighted: text, ref, dice, patch, trace."""
+    """All terms, already weighted: text, told (where anything is), ref, dice, patch, trace."""
     features = model.encode(batch.image)
     grounded = model.ground(features.tokens[batch.image_index], batch.trace)
-    hidden = model.read(grounded, batch.prompt)
+    hidden = model.read(grounded, batch.prompt, features.tokens)
+    traced = len(batch.prompt.trace_index)
     columns = batch.codebook_columns[..., None].expand(-1, -1, hidden.shape[-1])
-    said = hidden.gather(1, columns)
+    said = hidden[:traced].gather(1, columns)
     spoken = _silence(grounded).to(said.dtype).index_copy(0, batch.prompt.trace_index, said)
     table = model.model.embed_tokens.weight
+    words = {"text": config.text * text_loss(hidden[:traced], table, batch.targets[:traced])}
+    if len(batch.prompt.image_index):
+        told = text_loss(hidden[traced:], table, batch.targets[traced:])
+        words["told"] = config.told * told
     return {
-        "text": config.text * text_loss(hidden, table, batch.targets),
+        **words,
         **_mask_terms(model, batch, features, grounded, spoken, config),
         **_label_terms(model, batch, features, grounded, config, weights),
     }

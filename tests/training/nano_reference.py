@@ -11,7 +11,7 @@ import torch
 
 from tests.training.tiny import random_traces, tiny_model
 from training.model.config import ModelConfig, paper_mode, tiny
-from training.model.tracevlm import PromptBatch, TraceVLM
+from training.model.tracevlm import NO_SLOT, PromptBatch, TraceVLM
 
 PATH = Path(__file__).with_name("nano_reference.npz")
 
@@ -43,9 +43,13 @@ def outputs(model: TraceVLM) -> dict[str, np.ndarray]:
     trace = random_traces(2, 6, 4)
     grounded = model.ground(features.tokens.expand(2, -1, -1), trace)
     ids = torch.arange(2 * 14).reshape(2, 14) * 37 % 2048
-    columns = torch.tensor([[7, 8, 9, 10, 0, 0], [7, 8, 9, 0, 0, 0]])
+    slots = torch.full((2, 14), NO_SLOT)
+    slots[0, 7:11], slots[1, 7:10] = torch.arange(4), torch.arange(3)
+    none = torch.zeros(0, dtype=torch.int64)
     places = torch.arange(14).expand(3, 2, 14)
-    hidden = model.read(grounded, PromptBatch(ids, places, torch.tensor([0, 1]), columns))
+    hidden = model.read(
+        grounded, PromptBatch(ids, places, torch.tensor([0, 1]), none, slots), features.tokens
+    )
     first = model.model(hidden[:, :9], places[:, :, :9])
     second = model.model(hidden[:, 9:], places[:, :, 9:], (first.keys, first.values))
     masks = model.segment(features, torch.tensor([0, 0]), grounded, trace, hidden[:, -6:])

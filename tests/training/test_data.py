@@ -8,13 +8,15 @@ import torch
 from tests.training.tiny import instances_train, tiny_batch, tiny_model, tiny_stream
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.tokens import dequantise, quantise
-from training.data.batch import Pointed, patch_labels, sequences
+from training.data.batch import patch_labels
 from training.data.photos import InstancePhotos, PhotoConfig
+from training.data.prompt_rows import Pointed, prompt_rows
 from training.data.sample import Instance, Sample, TraceTarget
 from training.data.traces import draw_trace, simplify_trace
 from training.losses import LossConfig
 from training.model.config import paper_mode, tiny
 from training.model.patch_heads import IGNORED
+from training.model.tracevlm import NO_SLOT
 from training.steps import joint_terms
 from training.tokenizer import encode_words, load_tokenizer, prompt_layout
 
@@ -43,14 +45,15 @@ def test_targets_are_the_answer_then_seg_then_the_codebook() -> None:
         assert ids[row][book].tolist() == list(layout.codebook)
 
 
-def test_trace_columns_are_the_placeholders_of_valid_keypoints() -> None:
+def test_slots_are_the_placeholders_of_valid_keypoints() -> None:
     layout = prompt_layout(load_tokenizer(), 2)
     batch = tiny_stream().joint(1)
-    for row in range(len(batch.prompt.ids)):
+    for row, trace in enumerate(batch.prompt.trace_index.tolist()):
         placeholders = torch.nonzero(batch.prompt.ids[row] == layout.traj_pad)[:, 0].tolist()
-        columns = batch.prompt.trace_columns[row]
-        assert columns[columns > 0].tolist() == placeholders
-        assert int(batch.trace.valid[row].sum()) == len(placeholders)
+        slots = batch.prompt.slots[row]
+        assert torch.nonzero(slots != NO_SLOT)[:, 0].tolist() == placeholders
+        assert slots[slots != NO_SLOT].tolist() == list(range(len(placeholders)))
+        assert int(batch.trace.valid[trace].sum()) == len(placeholders)
 
 
 def test_a_question_goes_into_the_prompt_and_is_not_learned() -> None:
@@ -60,7 +63,7 @@ def test_a_question_goes_into_the_prompt_and_is_not_learned() -> None:
         TraceTarget(np.array([[1.0, 1.0, 0.0], [9.0, 9.0, 0.5]])), (16, 16), 1.0, 6
     )
     item = Pointed(0, 0, prompt, "what colour is it?", "red", np.zeros((4, 4), np.float32))
-    found = sequences([item], tokenizer, layout, 6)
+    found = prompt_rows([item], [], tokenizer, layout)
     question = encode_words(tokenizer, "what colour is it?")
     ids = found.prompt.ids[0].tolist()
     start = ids.index(layout.ask) + 1

@@ -10,32 +10,26 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from tracevlm_ros.core.engine import TracePrompt
-from tracevlm_ros.core.prompt import PromptLayout, prompt_ids
+from tracevlm_ros.core.prompt import PromptLayout
+from training.data.prompt_rows import Pointed, Told, prompt_rows
 from training.data.sample import PATCH_CLASSES, Sample
 from training.model.patch_heads import IGNORED
 from training.model.trace_embedding import TraceBatch
 from training.model.tracevlm import PromptBatch
-from training.tokenizer import encode_words
 
 
-class Pointed(NamedTuple):
-    """One trace of a batch: which image, which of its instances, the keypoints, what is said (None:
-    nothing, only its mask is asked for), and the mask of a moment ago at the shallow resolution,
-    (2g, 2g) 0..1."""
+class Room(NamedTuple):
+    """Sizes that every batch is padded to: keypoint slots of a trace, tokens of a sequence."""
 
-    image: int
-    instance: int
-    prompt: TracePrompt
-    question: str | None
-    answer: str | None
-    prior: np.ndarray
+    slots: int
+    tokens: int
 
 
 class Batch(NamedTuple):
-    """T traces, of which R come with words. ``targets`` (R, L) ids of the next token, ``IGNORED``
-    where nothing is learned; ``codebook_columns`` (R, 6); ``masks`` (T, h, w) covered share of each
-    pixel, 0..1; ``trace_labels`` (T,) class of the pointed object per label group; ``prior``
-    (T, h/2, w/2)."""
+    """T traces, of which S come with words. ``targets`` (R, L) ids of the next token of the
+    sequences of ``prompt``, ``IGNORED`` where nothing is learned; ``codebook_columns`` (S, 6);
+    ``masks`` (T, h, w) covered share of each pixel, 0..1; ``trace_labels`` (T,) class of the
+    pointed object per label group; ``prior`` (T, h/2, w/2)."""
 
     image: Tensor
     patch_labels: dict[str, Tensor]
@@ -99,89 +93,32 @@ def label_batch(samples: Sequence[Sample], grid: int) -> dict[str, Tensor]:
     }
 
 
-class Sequenced(NamedTuple):
-    prompt: PromptBatch
-    targets: Tensor
-    codebook_columns: Tensor
-
-
-def sequences(
-    pointed: Sequence[Pointed], tokenizer: Tokenizer, layout: PromptLayout, slots: int
-) -> Sequenced:
-    """Prompt, answer, ``[SEG]`` and codebook tokens of each trace with words, padded on the right.
-
-    There must be one.
-    """
-    spoken = [index for index, item in enumerate(pointed) if item.answer is not None]
-    rows = [_sequence(pointed[index], tokenizer, layout) for index in spoken]
-    length = max(len(row.ids) for row in rows)
-    count = len(rows)
-    ids = np.zeros((count, length), np.int64)
-    positions = np.zeros((3, count, length), np.int64)
-    targets = np.full((count, length), IGNORED, np.int64)
-    columns = np.zeros((count, slots), np.int64)
-    first_trace = 3 + layout.grid_hw[0] * layout.grid_hw[1]
-    for index, (row, trace) in enumerate(zip(rows, spoken, strict=True)):
-        ids[index, : len(row.ids)] = row.ids
-        positions[:, index, : len(row.ids)] = row.positions
-        targets[index, row.answer_start - 1 : len(row.ids) - 1] = row.ids[row.answer_start :]
-        keypoints = len(pointed[trace].prompt.points)
-        columns[index, :keypoints] = first_trace + np.arange(keypoints)
-    book = np.array([len(row.ids) - len(layout.codebook) for row in rows])
-    prompt = PromptBatch(
-        torch.from_numpy(ids),
-        torch.from_numpy(positions),
-        torch.tensor(spoken),
-        torch.from_numpy(columns),
-    )
-    return Sequenced(
-        prompt,
-        torch.from_numpy(targets),
-        torch.from_numpy(book[:, None] + np.arange(len(layout.codebook))),
-    )
-
-
-class _Row(NamedTuple):
-    ids: np.ndarray
-    positions: np.ndarray
-    answer_start: int
-
-
-def _sequence(item: Pointed, tokenizer: Tokenizer, layout: PromptLayout) -> _Row:
-    question = None
-    if item.question is not None:
-        question = np.array(encode_words(tokenizer, item.question), np.int64)
-    prompt = prompt_ids(layout, len(item.prompt.points), question)
-    assert item.answer is not None
-    answer = [*encode_words(tokenizer, item.answer), layout.seg, *layout.codebook]
-    steps = np.arange(prompt.next_position, prompt.next_position + len(answer))
-    return _Row(
-        np.concatenate([prompt.ids, answer]),
-        np.concatenate([prompt.position_ids, np.broadcast_to(steps, (3, len(steps)))], axis=1),
-        len(prompt.ids),
-    )
-
-
 def assemble(
     samples: Sequence[Sample],
     pointed: Sequence[Pointed],
+    told: Sequence[Told],
     tokenizer: Tokenizer,
     layout: PromptLayout,
     grid: int,
-    slots: int,
+    room: Room,
 ) -> Batch:
-    """All tensors of one joint training step, padded to its longest trace, ``slots`` at most."""
-    slots = min(slots, max(len(p.prompt.points) for p in pointed))
-    sequenced = sequences(pointed, tokenizer, layout, slots)
+    """All tensors of one joint training step.
+
+    Padded to its longest trace, at most ``room.slots``, and its longest sequence; with
+    ``room.tokens`` above 0 to exactly ``room``, longer sequences cut.
+    """
+    slots = min(room.slots, max(len(p.prompt.points) for p in pointed))
+    slots = room.slots if room.tokens else slots
+    rows = prompt_rows(pointed, told, tokenizer, layout, room.tokens)
     masks = [shrink(samples[p.image].instances[p.instance].mask, 4 * grid) for p in pointed]
     return Batch(
         image=image_batch(samples),
         patch_labels=label_batch(samples, grid),
         image_index=torch.tensor([p.image for p in pointed]),
         trace=trace_batch([p.prompt for p in pointed], slots),
-        prompt=sequenced.prompt,
-        targets=sequenced.targets,
-        codebook_columns=sequenced.codebook_columns,
+        prompt=rows.prompt,
+        targets=rows.targets,
+        codebook_columns=rows.codebook_columns,
         masks=torch.from_numpy(np.stack(masks)),
         trace_labels={
             group: torch.tensor(

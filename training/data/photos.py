@@ -1,38 +1,39 @@
 """Photos with instance polygons in COCO form as training samples: crops, flips, light."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.preprocess import fit_image
 from tracevlm_ros.core.settings import require_range
-from tracevlm_ros.core.types import BoolArray, Image
+from tracevlm_ros.core.types import Image
+from training.data.augment import degrade, mirror, relight
+from training.data.captioned_photos import CaptionedPhotos
 from training.data.categories import CATEGORIES, phrase
+from training.data.photos_on_disk import fill, read_instances, read_photo
 from training.data.sample import Instance, Sample
-
-_FINER = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhotoConfig:
-    """``whole_share`` of the samples are whole photos, the others crops of at least ``min_crop``
-    of each side. Instances below ``min_area_share`` of the picture are not pointed at."""
+    """``whole_share`` of the samples are whole photos, ``close_share`` windows round one object, as
+    a fovea sees it, the others crops of at least ``min_crop`` of each side. Instances below
+    ``min_area_share`` of the picture are not pointed at."""
 
     whole_share: float = 0.35
+    close_share: float = 0.0
     min_crop: float = 0.45
     min_area_share: float = 0.004
     min_kept_share: float = 0.4
 
     def __post_init__(self) -> None:
-        for name in ("whole_share", "min_crop", "min_area_share", "min_kept_share"):
+        for name in ("whole_share", "close_share", "min_crop", "min_area_share", "min_kept_share"):
             require_range(name, getattr(self, name), 0.0, 1.0)
 
 
@@ -55,17 +56,24 @@ class InstancePhotos:
     """Photos of a folder with ``instances.json`` and ``images/``; rare categories come more often.
 
     Annotations without usable polygons, without image or below the smallest area are left out and
-    counted in ``drops``. Raises ConfigError for a held-out (``*_dev``) folder when ``training``.
+    counted in ``drops``. Whole photos carry the captions that ``captioned`` knows for their names.
+    Raises ConfigError for a held-out (``*_dev``) folder when ``training``.
     """
 
     def __init__(
-        self, folder: Path, image_size: int, config: PhotoConfig, training: bool = True
+        self,
+        folder: Path,
+        image_size: int,
+        config: PhotoConfig,
+        training: bool = True,
+        captioned: CaptionedPhotos | None = None,
     ) -> None:
         if training and folder.resolve().name.endswith("_dev"):
             raise ConfigError(f"{folder} is held out; train on a folder that is not *_dev")
         self.drops = Drops()
         self._size = image_size
         self._config = config
+        self._captions = {} if captioned is None else captioned.by_name
         self.photos = self._read(folder)
         counts = Counter(o.category for photo in self.photos for o in photo.objects)
         self.category_counts = dict(counts)
@@ -83,23 +91,21 @@ class InstancePhotos:
         return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
 
     def sample(self, rng: np.random.Generator) -> Sample:
-        """A photo or crop that shows at least one object well enough to point at."""
+        """A photo or part of it that shows at least one object well enough to point at."""
         while True:
             photo = self.photos[int(rng.choice(len(self.photos), p=self._photo_weights))]
             whole = (0, 0, photo.size_hw[1], photo.size_hw[0])
-            box = (
-                whole if rng.random() < self._config.whole_share else self._crop(rng, photo.size_hw)
-            )
+            box = self._box(photo, rng)
             instances = [
                 found for item in photo.objects if (found := self._instance(item, box)) is not None
             ]
             if instances:
                 break
         image = fit_image(read_photo(photo.path)[box[1] : box[3], box[0] : box[2]], self.size_hw)
-        if rng.random() < 0.5:
-            image = np.ascontiguousarray(image[:, ::-1])
-            instances = [i._replace(mask=np.ascontiguousarray(i.mask[:, ::-1])) for i in instances]
-        return Sample(_relight(image, rng), tuple(instances), background_known=False)
+        captions = self._captions.get(photo.path.name, ()) if box == whole else ()
+        image = degrade(relight(image, rng), rng)
+        sample = Sample(image, tuple(instances), background_known=False, captions=captions)
+        return mirror(sample) if rng.random() < 0.5 else sample
 
     def whole(self, photo: Photo) -> Sample:
         """The whole photo as it is, all its objects: for evaluation."""
@@ -115,6 +121,14 @@ class InstancePhotos:
     @property
     def size_hw(self) -> tuple[int, int]:
         return self._size, self._size
+
+    def _box(self, photo: Photo, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        kind = rng.random()
+        if kind < self._config.whole_share:
+            return 0, 0, photo.size_hw[1], photo.size_hw[0]
+        if kind < self._config.whole_share + self._config.close_share:
+            return close_box(photo, rng)
+        return self._crop(rng, photo.size_hw)
 
     def _crop(
         self, rng: np.random.Generator, size_hw: tuple[int, int]
@@ -187,49 +201,22 @@ class InstancePhotos:
         return Polygons(annotation["id"], category, shapes, float(annotation["area"]))
 
 
-def read_instances(folder: Path) -> dict[str, Any]:
-    """``instances.json`` of ``folder``; raises InputError when it is absent or damaged."""
-    path = folder / "instances.json"
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give a folder in COCO form") from error
-    return document
+_CLOSEST_PX = 48
+_CLOSE_SCALES = (1.2, 4.0)
 
 
-def read_photo(path: Path) -> Image:
-    """uint8 RGB (H, W, 3); raises InputError for a damaged file."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"{path} cannot be decoded as an image; copy it again")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def fill(outlines: list[np.ndarray], size_hw: tuple[int, int]) -> BoolArray:
-    """Union of polygons as a bool mask: pixels of which at least half lies inside.
-
-    Coordinates are pixels with the origin at the corner of the image, as COCO has them. Filled four
-    times finer and averaged, since OpenCV also fills every pixel that an outline touches.
-    """
-    mask = np.zeros(size_hw, np.bool_)
-    corners = np.concatenate(outlines)
-    x0, y0 = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(corners.max(axis=0)), size_hw[::-1]).astype(int)
-    if x0 >= x1 or y0 >= y1:
-        return mask
-    fine = np.zeros(((y1 - y0) * _FINER, (x1 - x0) * _FINER), np.uint8)
-    for outline in outlines:
-        points = np.round(((outline - (x0, y0)) * _FINER - 0.5) * 16).astype(np.int32)
-        cv2.fillPoly(fine, [points], 255, cv2.LINE_8, 4)
-    shares = cv2.resize(fine, (int(x1 - x0), int(y1 - y0)), interpolation=cv2.INTER_AREA)
-    mask[y0:y1, x0:x1] = shares >= 128
-    return mask
-
-
-def _relight(image: Image, rng: np.random.Generator) -> Image:
-    """Gain, gamma and a slight colour cast, as cameras differ."""
-    levels = np.arange(256) / 255.0
-    gamma, gain = rng.uniform(0.8, 1.25), rng.uniform(0.8, 1.2)
-    cast = gain * rng.uniform(0.93, 1.07, 3)
-    table = np.clip(255.0 * levels[:, None] ** gamma * cast, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(image, table.reshape(256, 1, 3)), np.uint8)
+def close_box(photo: Photo, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of a square window, 1.2 to 4 times as large as one object, somewhere round
+    it; where the photo is too small for that, of the photo's own shape there."""
+    item = photo.objects[int(rng.integers(len(photo.objects)))]
+    corners = np.concatenate(item.outlines)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    scale = np.exp(rng.uniform(*np.log(_CLOSE_SCALES)))
+    side = max(_CLOSEST_PX, float((high - low).max()) * scale)
+    limit = np.array(photo.size_hw[::-1], np.float64)
+    extent = np.minimum(side, limit)
+    slack = np.maximum(extent - (high - low), 0.0)
+    start = np.clip(low - rng.uniform(0.0, 1.0, 2) * slack, 0.0, limit - extent)
+    x0, y0 = np.floor(start).astype(int)
+    x1, y1 = np.minimum(np.ceil(start + extent), limit).astype(int)
+    return int(x0), int(y0), int(x1), int(y1)

@@ -33,11 +33,12 @@ class Instance(NamedTuple):
 
 class Sample(NamedTuple):
     """``image_rgb`` uint8 (S, S, 3). ``background_known``: pixels of no instance are background;
-    in photos they may hold objects that nobody labelled."""
+    in photos they may hold objects that nobody labelled. ``captions`` are of the whole picture."""
 
     image_rgb: Image
     instances: tuple[Instance, ...]
     background_known: bool
+    captions: tuple[str, ...] = ()
 
 
 class TraceTarget(NamedTuple):

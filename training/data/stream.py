@@ -11,42 +11,57 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.prompt import PromptLayout
 from tracevlm_ros.core.settings import require_range
-from training.data.batch import Batch, Pointed, assemble, image_batch, label_batch
+from training.data.batch import Batch, Room, assemble, image_batch, label_batch
+from training.data.captioned_photos import CaptionedPhotos
 from training.data.categories import CATEGORIES
 from training.data.cutouts import paste
 from training.data.photos import InstancePhotos, PhotoConfig
 from training.data.priors import draw_prior
+from training.data.prompt_rows import Pointed, Told
 from training.data.sample import Sample
 from training.data.synthetic import SyntheticConfig, SyntheticScenes
+from training.data.told import tell
 from training.data.traces import draw_trace, simplify_trace, slip
 from training.model.config import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """``photos`` is a folder in COCO form, or empty for synthetic scenes alone.
+    """``photos`` is a folder in COCO form, or empty for synthetic scenes alone; ``captions`` a
+    file of COCO captions, maybe of other photos, or empty.
 
     ``photo_share`` of the images of a batch are photos, on ``paste_share`` of which objects of
-    other photos are laid. ``spoken_share`` of the traces of an image come with words, at least
+    other photos are laid; ``bare_share`` of the photos are such that have captions and no outlines,
+    and ``close_share`` of the others windows round an object.
+    ``spoken_share`` of the traces of an image come with words, at least
     one; of the others only the mask is asked for, by a decoder that reads strokes.
-    ``question_share`` of those with words come with a question in place of the caption task.
+    ``question_share`` of those with words come with a question in place of the caption task. About
+    ``told_share`` of the images something is asked without a trace (``told``).
+    ``room_tokens`` above 0 pads every batch to the same sizes, sequences to that many tokens.
     """
 
     photos: str = ""
+    captions: str = ""
     photo_share: float = 0.4
     paste_share: float = 0.5
     question_share: float = 0.15
     spoken_share: float = 0.5
+    bare_share: float = 0.0
+    close_share: float = 0.0
+    told_share: float = 0.0
+    room_tokens: int = 0
     images: int = 8
     traces_per_image: int = 4
 
     def __post_init__(self) -> None:
-        require_range("photo_share", self.photo_share, 0.0, 1.0)
-        require_range("paste_share", self.paste_share, 0.0, 1.0)
-        require_range("spoken_share", self.spoken_share, 0.0, 1.0)
-        require_range("question_share", self.question_share, 0.0, 1.0)
+        for name in ("photo", "paste", "spoken", "question", "bare", "close", "told"):
+            require_range(f"{name}_share", getattr(self, f"{name}_share"), 0.0, 1.0)
+        if self.bare_share and not (self.photos and self.captions):
+            raise ConfigError("bare_share needs photos and captions; give both, or set it to 0")
+        require_range("room_tokens", self.room_tokens, 0, 4096)
         require_range("images", self.images, 1, 4096)
         require_range("traces_per_image", self.traces_per_image, 1, 64)
 
@@ -66,22 +81,33 @@ class Stream:
         share = config.spoken_share if model.decoder.cues else 1.0
         self._spoken = max(1, round(share * config.traces_per_image))
         size = model.vision.image_size
+        captioned = CaptionedPhotos(Path(config.captions), size) if config.captions else None
+        self.captioned = captioned
         self.photos = (
-            InstancePhotos(Path(config.photos), size, PhotoConfig()) if config.photos else None
+            InstancePhotos(
+                Path(config.photos),
+                size,
+                PhotoConfig(close_share=config.close_share),
+                captioned=captioned,
+            )
+            if config.photos
+            else None
         )
         self.scenes = SyntheticScenes(SyntheticConfig(), size, self.photos)
 
     def joint(self, step: int) -> Batch:
         """Images with traces, words and masks."""
-        samples, pointed = [], []
+        samples, pointed, told = [], [], []
         for slot in range(self._config.images):
             rng = np.random.default_rng((self._seed, step, slot))
             sample, is_photo = self._sample(rng)
             samples.append(sample)
             pointed += self._point(sample, is_photo, slot, rng)
-        vision = self._model.vision
-        slots = self._model.tvp.max_keypoints
-        return assemble(samples, pointed, self._tokenizer, self._layout, vision.grid, slots)
+            if slot < round(self._config.told_share * self._config.images):
+                told.append(Told(slot, tell(sample, rng)))
+        grid = self._model.vision.grid
+        room = Room(self._model.tvp.max_keypoints, self._config.room_tokens)
+        return assemble(samples, pointed, told, self._tokenizer, self._layout, grid, room)
 
     def vision(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Images with labels per patch."""
@@ -104,13 +130,17 @@ class Stream:
         return self.scenes.sample(rng), False
 
     def _pasted(self, photos: InstancePhotos, rng: np.random.Generator) -> Sample:
-        """A photo, sometimes with one to three objects of other photos over it."""
-        sample = photos.sample(rng)
-        if rng.random() >= self._config.paste_share:
+        """A photo, sometimes with one to three objects of other photos over it, always on one of
+        which no object is known."""
+        is_bare = self.captioned is not None and rng.random() < self._config.bare_share
+        sample = self.captioned.sample(rng) if is_bare and self.captioned else photos.sample(rng)
+        if sample.instances and rng.random() >= self._config.paste_share:
             return sample
-        for _ in range(int(rng.integers(1, 4))):
+        wanted = int(rng.integers(1, 4))
+        while wanted > 0 or not sample.instances:
             source = photos.sample(rng)
             sample = paste(sample, source, photos.choose_instance(rng, source.instances), rng)
+            wanted -= 1
         return sample
 
     def _point(

@@ -8,7 +8,7 @@ import numpy as np
 
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.preprocess import fit_image
-from training.data.photos import read_photo
+from training.data.photos_on_disk import read_photo
 from training.data.sample import TraceTarget
 from training.evaluation.judging import Judge, judge, mask_scores
 from training.evaluation.scores import ClipScores

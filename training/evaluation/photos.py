@@ -9,7 +9,7 @@ import numpy as np
 
 from tracevlm_ros.core.preprocess import fit_image
 from training.data.categories import CATEGORIES, phrase
-from training.data.photos import fill, read_instances, read_photo
+from training.data.photos_on_disk import fill, read_instances, read_photo
 from training.data.sample import TraceTarget
 from training.evaluation.judging import Judge, Judged, judge, mask_scores
 from training.evaluation.scores import PhotoScores

@@ -14,19 +14,23 @@ from training.model.trace_embedding import TraceBatch
 from training.model.tvp import TVP, Grounded
 from training.model.vision import VisionEncoder, VisionFeatures, normalise
 
+NO_SLOT = -1
+
 
 class PromptBatch(NamedTuple):
-    """R sequences of prompt and answer, padded on the right to L.
+    """R = S + U sequences of prompt and answer, padded on the right to L.
 
     ``ids`` (R, L) with image and trajectory placeholders, ``position_ids`` (3, R, L);
-    ``trace_index`` (R,) which trace each sequence is about. Image tokens start at column 1;
-    ``trace_columns`` (R, K) is the column of each valid keypoint's token, 0 where there is none.
+    ``trace_index`` (S,) which trace each of the first S is about, ``image_index`` (U,) the image of
+    each of the others, which have no trace. Image tokens start at column 1; ``slots`` (R, L) is the
+    keypoint whose token stands there, ``NO_SLOT`` where none does.
     """
 
     ids: Tensor
     position_ids: Tensor
     trace_index: Tensor
-    trace_columns: Tensor
+    image_index: Tensor
+    slots: Tensor
 
 
 class TraceVLM(nn.Module):
@@ -64,16 +68,19 @@ class TraceVLM(nn.Module):
         grounded: Grounded = self.tvp(tokens, trace)
         return grounded
 
-    def read(self, grounded: Grounded, prompt: PromptBatch) -> Tensor:
-        """Last hidden states (R, L, D) of the sequences in ``prompt``."""
+    def read(self, grounded: Grounded, prompt: PromptBatch, tokens: Tensor) -> Tensor:
+        """Last hidden states (R, L, D) of the sequences in ``prompt``.
+
+        ``tokens`` (B, N, D) are those of the images, for sequences without a trace.
+        """
         x = self.model.embed_tokens(prompt.ids)
-        visual = grounded.enhanced[prompt.trace_index]
-        after = 1 + visual.shape[1]
-        x = torch.cat([x[:, :1], visual, x[:, after:]], dim=1)
-        present = prompt.trace_columns > 0
-        rows = torch.arange(len(x), device=x.device)[:, None].expand_as(present)
-        trace = grounded.trace[prompt.trace_index][:, : present.shape[1]]
-        x = x.index_put((rows[present], prompt.trace_columns[present]), trace[present])
+        visual = torch.cat([grounded.enhanced[prompt.trace_index], tokens[prompt.image_index]])
+        x = torch.cat([x[:, :1], visual, x[:, 1 + visual.shape[1] :]], dim=1)
+        trace = grounded.trace[prompt.trace_index]
+        none = trace.new_zeros(len(prompt.image_index), *trace.shape[1:])
+        places = prompt.slots.clamp(min=0)[..., None].expand(-1, -1, trace.shape[-1])
+        keypoints = torch.cat([trace, none]).gather(1, places)
+        x = torch.where((prompt.slots != NO_SLOT)[..., None], keypoints, x)
         hidden: Tensor = self.model(x, prompt.position_ids).hidden
         return hidden
 

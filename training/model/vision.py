@@ -191,9 +191,15 @@ class VisionEncoder(nn.Module):
 def normalise(image: Tensor) -> Tensor:
     """uint8 or float (B, H, W, 3) in 0..255 -> (B, 3, H, W) with Qwen's mean and deviation."""
     planes = image.permute(0, 3, 1, 2).float()
-    mean = torch.tensor(IMAGE_MEAN, device=image.device)[:, None, None] * 255.0
-    scale = 1.0 / (torch.tensor(IMAGE_STD, device=image.device)[:, None, None] * 255.0)
+    mean = _per_channel(IMAGE_MEAN, image)[:, None, None] * 255.0
+    scale = 1.0 / (_per_channel(IMAGE_STD, image)[:, None, None] * 255.0)
     return (planes - mean) * scale
+
+
+def _per_channel(values: tuple[float, ...], image: Tensor) -> Tensor:
+    if image.is_cuda:  # Filled there: a CUDA graph that is recorded must not copy from the host.
+        return torch.stack([torch.full((), value, device=image.device) for value in values])
+    return torch.tensor(values, device=image.device)
 
 
 def rotary_tables(config: VisionConfig) -> tuple[Tensor, Tensor]:

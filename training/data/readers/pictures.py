@@ -12,7 +12,7 @@ from tracevlm_ros.core.types import Image
 from tracevlm_ros.synthetic.clip import Clip, ClipConfig, ClipFrame
 from tracevlm_ros.synthetic.render import Rendered, render
 from tracevlm_ros.synthetic.scene import Scene
-from training.data.photos import read_photo
+from training.data.photos_on_disk import read_photo
 
 
 class Picture(Protocol):

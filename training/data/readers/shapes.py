@@ -13,7 +13,7 @@ import numpy as np
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import BoolArray, FloatArray, Image
-from training.data.photos import fill
+from training.data.photos_on_disk import fill
 
 _FARTHEST_PX = 100_000.0
 _MOST_PIXELS = 1 << 28
