@@ -29,7 +29,8 @@ all weights.
     files        every other file of the directory -> {"bytes", "sha256"}, external data included
     preprocessing, tokenizer, prompt, provenance   sections owned by those who write them;
                  prompt["masks_from_stroke"] true: the graph "mask" reads the stroke and the prior,
-                 and gives a mask before any word; prompt["dialogues"] true: trained on dialogues
+                 and gives a mask before any word; prompt["dialogues"] true: trained on dialogues;
+                 prompt["locates"] true: trained to draw the trace of what a text describes
 """
 
 from collections.abc import Mapping

@@ -33,6 +33,11 @@ class Checkpoint(NamedTuple):
     random_state: torch.Tensor
     history: list[dict[str, Any]]
 
+    @property
+    def locates(self) -> bool:
+        """Whether its run learned to draw the trace of what a text describes."""
+        return float(self.config["data"].get("told_share", 0.0)) > 0.0
+
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace ``path`` atomically; raises OSError (a full disk) and leaves the old file whole."""

@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenes", type=int, default=200, help="held-out scenes to score on")
     parser.add_argument("--strokes", type=Path, help="folder with instances.json and strokes.json")
     parser.add_argument("--clips", type=Path, help="folder in DAVIS form with strokes.json")
+    parser.add_argument("--captions", type=Path, help="folder with captions.json and its photos")
     parser.add_argument("--shuffled", action="store_true", help="score traces out of their order")
     parser.add_argument("--json", action="store_true", help="scores as JSON")
 
@@ -124,7 +125,7 @@ def _pack(source: Path, out: Path) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     from training.evaluation import HeldOut, evaluate_checkpoint
 
-    data = HeldOut(arguments.scenes, arguments.strokes, arguments.clips)
+    data = HeldOut(arguments.scenes, arguments.strokes, arguments.clips, arguments.captions)
     for found in evaluate_checkpoint(arguments.evaluate, data, arguments.shuffled):
         print(json.dumps(found.as_mapping()) if arguments.json else found.as_line())
     return 0

@@ -11,7 +11,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from tracevlm_ros.core.prompt import PromptLayout, answer_positions, prompt_ids
+from tracevlm_ros.core.prompt import (
+    TRACE_TOKENS,
+    PromptIds,
+    PromptLayout,
+    answer_positions,
+    prompt_ids,
+)
+from training.data.templates import TEMPLATES, Task
 from training.model.codebook import SCALES, TOKENS_PER_SCALE
 from training.model.language import LanguageModel, LanguageState
 from training.model.trace_embedding import TraceBatch
@@ -20,6 +27,8 @@ from training.model.tvp import Grounded
 from training.tokenizer import encode_words
 
 MAX_NEW_TOKENS = 32
+TOKEN_LIMITS = {Task.TRACE_FROM_CAPTION: TRACE_TOKENS, Task.IMAGE_CAPTION: 48}
+"""New tokens that an answer without a trace in its prompt may have."""
 
 
 class Answer(NamedTuple):
@@ -29,6 +38,13 @@ class Answer(NamedTuple):
     text: str
     tokens: tuple[int, ...]
     seg_embeddings: Tensor | None
+
+
+class _Said(NamedTuple):
+    """Tokens before ``[SEG]`` or the end, and (6, D) after ``[SEG]``."""
+
+    tokens: tuple[int, ...]
+    book: Tensor | None
 
 
 class PromptedTraces(NamedTuple):
@@ -67,33 +83,64 @@ def generate(
     """Describe the one trace of ``grounded`` (T = 1), of which ``keypoints`` slots are valid."""
     asked = None if question is None else np.array(encode_words(tokenizer, question), np.int64)
     prompt = prompt_ids(layout, keypoints, asked)
-    language = model.model
-    state = language(_embed(model, grounded, prompt.ids, keypoints, layout),
-                     torch.from_numpy(prompt.position_ids)[:, None])  # fmt: skip
+    said = _say(model.model, grounded, prompt, layout, MAX_NEW_TOKENS)
+    return Answer(tokenizer.decode(list(said.tokens)).strip(), said.tokens, said.book)
+
+
+@torch.no_grad()
+def answer_without_trace(
+    model: TraceVLM,
+    tokens: Tensor,
+    task: Task,
+    tokenizer: Tokenizer,
+    layout: PromptLayout,
+    about: str = "",
+) -> str:
+    """What the model answers to ``task`` (of ``TOKEN_LIMITS``), special tokens included.
+
+    ``tokens`` (1, N, D) are the encoder's, ``about`` is what the task's question is about.
+    """
+    template = TEMPLATES[task]
+    question = template.ask(about)
+    asked = np.array(encode_words(tokenizer, question), np.int64) if question else None
+    prompt = prompt_ids(layout, 0, asked, tokenizer.token_to_id(template.token))
+    seen = Grounded(tokens, tokens[:, :0])
+    said = _say(model.model, seen, prompt, layout, TOKEN_LIMITS[task])
+    return str(tokenizer.decode(list(said.tokens), skip_special_tokens=False))
+
+
+def _say(
+    language: LanguageModel, seen: Grounded, prompt: PromptIds, layout: PromptLayout, limit: int
+) -> _Said:
+    """Read ``prompt`` with the image and trace tokens of ``seen``; say ``limit`` tokens at most."""
+    state = language(
+        _embed(language, seen, prompt, layout), torch.from_numpy(prompt.position_ids)[:, None]
+    )
     past, hidden = (state.keys, state.values), state.hidden[:, -1]
     said: list[int] = []
     position = prompt.next_position
-    while len(said) < MAX_NEW_TOKENS:
+    while len(said) < limit:
         token = int(language.logits(hidden)[0].argmax())
         if token == layout.seg:
             book = _step(language, [layout.seg, *layout.codebook], position, past)
-            return Answer(tokenizer.decode(said).strip(), tuple(said), book.hidden[0, 1:])
+            return _Said(tuple(said), book.hidden[0, 1:])
         if token == layout.end:
             break
         said.append(token)
         state = _step(language, [token], position, past)
         past, hidden = (state.keys, state.values), state.hidden[:, -1]
         position += 1
-    return Answer(tokenizer.decode(said).strip(), tuple(said), None)
+    return _Said(tuple(said), None)
 
 
 def _embed(
-    model: TraceVLM, grounded: Grounded, ids: np.ndarray, keypoints: int, layout: PromptLayout
+    language: LanguageModel, seen: Grounded, prompt: PromptIds, layout: PromptLayout
 ) -> Tensor:
-    x: Tensor = model.model.embed_tokens(torch.from_numpy(ids)[None])
+    x: Tensor = language.embed_tokens(torch.from_numpy(prompt.ids)[None])
     count = layout.grid_hw[0] * layout.grid_hw[1]
-    x[:, 1 : 1 + count] = grounded.enhanced
-    x[:, 3 + count : 3 + count + keypoints] = grounded.trace[:, :keypoints]
+    keypoints = int((prompt.ids == layout.traj_pad).sum())
+    x[:, 1 : 1 + count] = seen.enhanced
+    x[:, 3 + count : 3 + count + keypoints] = seen.trace[:, :keypoints]
     return x
 
 

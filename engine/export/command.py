@@ -95,7 +95,15 @@ def _run_nano(arguments: argparse.Namespace) -> int:
 
     def export(form: Form, directory: Path, say: Any = print) -> Any:
         return write_model_directory(
-            model, load_tokenizer(), directory, model_id, said, limits, say, form
+            model,
+            load_tokenizer(),
+            directory,
+            model_id,
+            said,
+            limits,
+            say,
+            form,
+            checkpoint.locates,
         )
 
     exported = export(form, arguments.out)

@@ -41,8 +41,10 @@ def write_model_directory(
     limits: Limits = DEFAULT_LIMITS,
     say: Callable[[str], None] = lambda _: None,
     form: Form = DEFAULT_FORM,
+    locates: bool = False,
 ) -> Exported:
     """Write ``directory`` anew; nothing is left half written, since a finished copy replaces it.
+    ``locates``: ``model`` has learned to draw the trace of what a text describes.
 
     In ``model``, norms are folded into convolutions and weights rounded to fp16, in place. Raises
     EngineError when ``directory`` exists
@@ -57,7 +59,7 @@ def write_model_directory(
         table = model.model.embed_tokens.weight.detach().numpy().astype(np.float32)
         np.save(draft / EMBEDDINGS_NAME, table)
         tokenizer.save(str(draft / TOKENIZER_NAME))
-        prompt = prompt_section(model.config, tokenizer)
+        prompt = prompt_section(model.config, tokenizer, locates)
         seal(draft, manifest_document(form, sizes, limits, model_id, prompt, provenance))
     return finished(directory)
 
@@ -116,7 +118,7 @@ def model_sizes(config: ModelConfig) -> dict[str, int]:
     }
 
 
-def prompt_section(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+def prompt_section(config: ModelConfig, tokenizer: Tokenizer, locates: bool) -> dict[str, Any]:
     grid = config.vision.merged_grid
     return {
         "layout": "tracevlm_ros.core.prompt",
@@ -126,4 +128,5 @@ def prompt_section(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
         "segment": SPECIAL.seg,
         "codebook_tokens": CODEBOOK_TOKENS,
         "masks_from_stroke": config.decoder.cues,
+        "locates": locates,
     }

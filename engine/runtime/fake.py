@@ -79,6 +79,7 @@ class FakeEngine:
             max_traces=max_traces,
             max_keypoints=max_keypoints,
             notes=("the fake engine answers from colour and place, no model is loaded",),
+            locates=True,
         )
         self._between_words = between_words
         self._closed = False

@@ -18,7 +18,7 @@ from engine.runtime.manifest import Manifest
 from engine.runtime.passes import Cache, Read, open_passes
 from engine.runtime.prompting import Question, open_prompting
 from tracevlm_ros.core.errors import EngineMismatch
-from tracevlm_ros.core.prompt import answer_positions
+from tracevlm_ros.core.prompt import TRACE_TOKENS, answer_positions
 from tracevlm_ros.core.types import Description
 
 
@@ -60,7 +60,16 @@ class Language:
 
         Raises EngineMismatch when it is longer than the model reads.
         """
-        question = self._prompting.ask(enhanced, trace_tokens, text)
+        return self._fitting(self._prompting.ask(enhanced, trace_tokens, text))
+
+    def search(self, tokens: NDArray[np.float32], text: str) -> Question:
+        """Lay out the prompt that asks for the trace of ``text``: (N, D) image tokens.
+
+        Raises EngineMismatch when it is longer than the model reads.
+        """
+        return self._fitting(self._prompting.search(tokens, text))
+
+    def _fitting(self, question: Question) -> Question:
         length, limit = question.prompt.embeddings.shape[1], self._limits[0]
         if length > limit:
             raise EngineMismatch(
@@ -86,24 +95,58 @@ class Language:
         tokens. Other special tokens are read on and left out of the text. ``turn`` is where the
         question is read after, and in the end where the next one can be.
         """
-        logits = self._read(turn, question.embeddings, question.position_ids).logits
         said: list[int] = []
         probabilities: list[float] = []
-        while not cancelled():
-            token, probability = most_probable(logits[-1])
+        for token, probability in self._choices(turn, question, cancelled, self._limits[1]):
             probabilities.append(probability)
             score = float(np.mean(probabilities))
-            if token == self._prompting.seg or token in self._prompting.stops:
+            if self._ends(token):
                 embeddings = self._segmentation(turn, token)
                 yield Description(self._prompting.decode(said), True, score, embeddings)
                 return
             said.append(token)
-            turn.unread = [token]
             text, is_full = self._prompting.decode(said), len(said) == self._limits[1]
             yield Description(text, is_full, score)
-            if is_full or cancelled():
+
+    def draw(self, turn: Turn, question: Question, cancelled: Callable[[], bool]) -> Iterator[str]:
+        """The answer to a search as it is said, special tokens included: all so far, a part per
+        token; nothing more once ``cancelled()`` is true.
+
+        A trace is longer than a description: it may have the ``TRACE_TOKENS`` that it needs, out
+        of the room that its short prompt leaves below the model's limits of prompt and answer.
+        """
+        room = sum(self._limits) - question.prompt.embeddings.shape[1]
+        said: list[int] = []
+        for token, _ in self._choices(turn, question, cancelled, min(TRACE_TOKENS, room)):
+            if self._ends(token):
                 return
-            logits = self._step(turn, [token]).logits
+            said.append(token)
+            yield self._prompting.transcribe(said)
+
+    def _choices(
+        self,
+        turn: Turn,
+        question: Question | FollowUp,
+        cancelled: Callable[[], bool],
+        limit: int,
+    ) -> Iterator["Choice"]:
+        """Greedy tokens after ``question``, up to the one that ends the answer, or ``limit``."""
+        logits = self._read(turn, question.embeddings, question.position_ids).logits
+        count = 0
+        while not cancelled():
+            choice = most_probable(logits[-1])
+            if self._ends(choice.token):
+                yield choice
+                return
+            count += 1
+            turn.unread = [choice.token]
+            yield choice
+            if count == limit or cancelled():
+                return
+            logits = self._step(turn, [choice.token]).logits
+
+    def _ends(self, token: int) -> bool:
+        return token == self._prompting.seg or token in self._prompting.stops
 
     def follow_up(self, turn: Turn, text: str | None) -> FollowUp:
         """Lay out another question after all that was said; EngineMismatch when it is too long."""

@@ -25,11 +25,12 @@ from engine.runtime.limits import (
     require_prompts,
     require_seg_embeddings,
 )
+from engine.runtime.locating import as_prompt, find_points
 from engine.runtime.manifest import Manifest
 from engine.runtime.memory_pressure import MemoryPressure, Prefixes
 from engine.runtime.passes import Cache
 from engine.runtime.prompting import Question
-from tracevlm_ros.core.engine import EngineInfo, TracePrompt
+from tracevlm_ros.core.engine import EngineInfo, Location, TracePrompt
 from tracevlm_ros.core.errors import EngineMismatch
 from tracevlm_ros.core.preprocess import fit_image
 from tracevlm_ros.core.types import Description, Image
@@ -68,7 +69,8 @@ class Grounded(NamedTuple):
 
 
 class ModelEngine:
-    """Implements ``core.engine.Engine`` with the graphs of ``manifest`` on ``backend``.
+    """Implements ``core.engine.Engine``, ``Converser`` and ``Locator`` with the graphs of
+    ``manifest`` on ``backend``; ``info`` tells what the model has learned of it.
 
     Owns ``backend`` and closes it.
     """
@@ -84,6 +86,7 @@ class ModelEngine:
             max_keypoints=sizes["K"],
             notes=notes,
             converses=manifest.sections["prompt"].get("dialogues") is True,
+            locates=manifest.sections["prompt"].get("locates") is True,
         )
         self._width = sizes["D"]
         reads_strokes = manifest.sections["prompt"].get("masks_from_stroke") is True
@@ -122,14 +125,13 @@ class ModelEngine:
         """See ``Engine.ground``."""
         require_open(self._closed)
         require_prompts(prompts, self._info)
-        if not isinstance(features, Features):
-            raise EngineMismatch(f"features are {type(features).__name__}; pass what encode gave")
+        seen = _require_features(features)
         size = self._info.max_traces
         batches = tuple(
-            self._ground_batch(features, prompts[start : start + size])
+            self._ground_batch(seen, prompts[start : start + size])
             for start in range(0, len(prompts), size)
         )
-        return Grounded(features, batches, len(prompts), self._memory.new_prefixes())
+        return Grounded(seen, batches, len(prompts), self._memory.new_prefixes())
 
     def segment(
         self,
@@ -171,6 +173,31 @@ class ModelEngine:
         frame = _require_grounded(grounded)
         require_index(index, frame.trace_count)
         return self._dialogue(frame, index)
+
+    def locate(
+        self, features: Any, text: str, cancelled: Callable[[], bool] = lambda: False
+    ) -> Location | None:
+        """See ``Locator.locate``; the mask is that of the stroke alone.
+
+        Raises EngineMismatch for a longer text than the model reads, and where it has not learned
+        to locate.
+        """
+        require_open(self._closed)
+        seen = _require_features(features)
+        if not self._info.locates:
+            raise EngineMismatch(
+                f"the model '{self._info.model_id}' has not learned to locate (prompt.locates in "
+                "its manifest); load one that has"
+            )
+        tokens = host(seen.tokens)[0]
+        points = find_points(self._language, self._memory, tokens, text, cancelled)
+        if points is None or cancelled():
+            return None
+        if self._unspoken is None:
+            return Location(points, None)
+        grounded = self.ground(seen, [as_prompt(points, self._info.max_keypoints)])
+        (logits,) = self.segment(grounded, [self._unspoken])
+        return Location(points, logits)
 
     def _dialogue(self, frame: Grounded, index: int) -> Dialogue:
         def begin(question: str | None) -> Question:
@@ -288,6 +315,12 @@ def pad_prompts(prompts: Sequence[TracePrompt], slots: int) -> dict[str, NDArray
         padded["pen_up"][row, :length] = prompt.pen_up
         padded["valid"][row, :length] = 1.0
     return padded
+
+
+def _require_features(features: Any) -> Features:
+    if not isinstance(features, Features):
+        raise EngineMismatch(f"features are {type(features).__name__}; pass what encode gave")
+    return features
 
 
 def _require_grounded(grounded: Any) -> Grounded:

@@ -11,9 +11,15 @@ from engine.runtime.embedding_table import EmbeddingTable, read_vector
 from engine.runtime.manifest import Manifest
 from engine.runtime.text import Words
 from tracevlm_ros.core.errors import EngineMismatch
-from tracevlm_ros.core.prompt import EmbeddedPrompt, PromptLayout, embed_prompt
+from tracevlm_ros.core.prompt import (
+    LOCATE_QUESTION,
+    EmbeddedPrompt,
+    PromptLayout,
+    embed_prompt,
+)
 from tracevlm_ros.core.qwen_prompt import (
     CAPTION_REQUEST,
+    LOCATE_REQUEST,
     SYSTEM,
     TOKEN_TEXTS,
     QwenLayout,
@@ -60,6 +66,9 @@ class Prompting(Protocol):
     ) -> Question:
         """The prompt of one trace: (N, D) image tokens, (K, D) features of valid keypoints."""
 
+    def search(self, tokens: NDArray[np.float32], text: str) -> Question:
+        """The prompt that asks for the trace of ``text``: (N, D) image tokens of the encoder."""
+
     def follow_up(self, text: str | None) -> list[int]:
         """Ids of a further question, behind an answer whose end has not been read."""
 
@@ -71,6 +80,9 @@ class Prompting(Protocol):
 
     def decode(self, ids: list[int]) -> str:
         """Text without control tokens; a character still incomplete is left out."""
+
+    def transcribe(self, ids: list[int]) -> str:
+        """Text as it was said, control tokens among the words."""
 
 
 class NanoPrompting:
@@ -88,7 +100,17 @@ class NanoPrompting:
         """See ``Prompting.ask``."""
         ids = None if text is None else self.encode(text)
         prompt = embed_prompt(self._layout, self.look_up, enhanced, trace_tokens, ids)
-        asked = 0 if ids is None else len(ids)
+        return self._question(prompt, 0 if ids is None else len(ids))
+
+    def search(self, tokens: NDArray[np.float32], text: str) -> Question:
+        """See ``Prompting.search``."""
+        ids = self.encode(LOCATE_QUESTION.format(text.strip()))
+        task = self._layout.locate
+        prompt = embed_prompt(self._layout, self.look_up, tokens, tokens[:0], ids, task)
+        return self._question(prompt, len(ids))
+
+    @staticmethod
+    def _question(prompt: EmbeddedPrompt, asked: int) -> Question:
         return Question(prompt, prompt.embeddings.shape[1] - asked - _AFTER_PREFIX, asked)
 
     def follow_up(self, text: str | None) -> list[int]:
@@ -105,6 +127,9 @@ class NanoPrompting:
 
     def decode(self, ids: list[int]) -> str:
         return self._words.decode(ids)
+
+    def transcribe(self, ids: list[int]) -> str:
+        return self._words.transcribe(ids)
 
 
 class QwenPrompting:
@@ -124,11 +149,19 @@ class QwenPrompting:
         self, enhanced: NDArray[np.float32], trace_tokens: NDArray[np.float32], text: str | None
     ) -> Question:
         """See ``Prompting.ask``."""
-        request = self._request if text is None else text.strip()
+        return self._turn(enhanced, trace_tokens, self._request if text is None else text.strip())
+
+    def search(self, tokens: NDArray[np.float32], text: str) -> Question:
+        """See ``Prompting.search``."""
+        return self._turn(tokens, tokens[:0], LOCATE_REQUEST.format(text.strip()))
+
+    def _turn(
+        self, visual: NDArray[np.float32], trace_tokens: NDArray[np.float32], request: str
+    ) -> Question:
         count = len(trace_tokens)
         turn = lay_out_turn(self._layout, self._encode, count, request, self._system)
         rows = self.look_up(turn.ids)
-        rows[turn.first_image : turn.first_image + len(enhanced)] = enhanced
+        rows[turn.first_image : turn.first_image + len(visual)] = visual
         rows[turn.first_keypoint : turn.first_keypoint + count] += self._gate * trace_tokens
         prompt = EmbeddedPrompt(rows[None], turn.position_ids[:, None], turn.next_position)
         return Question(prompt, turn.prefix, len(self.encode(request)))
@@ -146,6 +179,9 @@ class QwenPrompting:
 
     def decode(self, ids: list[int]) -> str:
         return self._words.decode(ids)
+
+    def transcribe(self, ids: list[int]) -> str:
+        return self._words.transcribe(ids)
 
     def _encode(self, text: str) -> list[int]:
         return [int(token) for token in self._words.encode(text)]

@@ -51,3 +51,7 @@ class Words:
         """Text of ``ids`` without special tokens; a character still incomplete is left out."""
         text = str(self._tokenizer.decode(ids, skip_special_tokens=True))
         return text.strip().rstrip(_UNFINISHED)
+
+    def transcribe(self, ids: list[int]) -> str:
+        """Text of ``ids`` as it was said, special tokens among the words."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False))

@@ -38,6 +38,15 @@ def test_without_a_trace_the_trace_section_is_left_out() -> None:
     assert prompt.ids[-2:].tolist() == [IDS[SPECIAL.image_caption], IDS[SPECIAL.answer]]
 
 
+def test_a_search_is_embedded_without_trace_rows() -> None:
+    table = np.arange(200, dtype=np.float32).reshape(100, 2)
+    seen, words = np.full((6, 2), -1, np.float32), np.array([40, 41])
+    prompt = embed_prompt(LAYOUT, lambda ids: table[ids], seen, seen[:0], words, LAYOUT.locate)
+    ids = [IDS[SPECIAL.locate], 40, 41, IDS[SPECIAL.answer]]
+    np.testing.assert_array_equal(prompt.embeddings[0, 1:7], seen)
+    np.testing.assert_array_equal(prompt.embeddings[0, 8:], table[ids])
+
+
 def test_image_positions_span_the_grid_and_text_counts_on_after_it() -> None:
     prompt = prompt_ids(LAYOUT, 1)
     time, row, column = prompt.position_ids

@@ -42,7 +42,8 @@ def test_rope_ids_span_the_grid_and_count_on_after_its_larger_side() -> None:
     assert turn.next_position == turn.position_ids[0, -1] + 1
 
 
-def test_the_robot_lays_out_what_training_lays_out() -> None:
+@pytest.mark.parametrize("keypoints", [4, 0])
+def test_the_robot_lays_out_what_training_lays_out(keypoints: int) -> None:
     pytest.importorskip("torch", reason="training needs the extra [train]")
     from tests.training.tiny_qwen import tiny_config
     from training.model.qwen.layout import Grid
@@ -52,13 +53,15 @@ def test_the_robot_lays_out_what_training_lays_out() -> None:
     book = {f"codebook_{index}": token for index, token in enumerate(config.tokens.codebook)}
     ids = {name: book.get(name) or getattr(config.tokens, name) for name in TOKEN_TEXTS}
     layout = QwenLayout.from_ids(ids, (3, 5))
-    ours = lay_out_turn(layout, encode, 4, "What is it?")
-    theirs = chat(config, encode, [Picture(Grid(1, 6, 10))], "What is it?", TraceSlots(4))
+    ours = lay_out_turn(layout, encode, keypoints, "What is it?")
+    slots = TraceSlots(keypoints) if keypoints else None
+    theirs = chat(config, encode, [Picture(Grid(1, 6, 10))], "What is it?", slots)
     np.testing.assert_array_equal(ours.ids, theirs.ids)
     np.testing.assert_array_equal(ours.position_ids, theirs.position_ids)
     assert ours.next_position == theirs.next_position
     assert ours.first_image == theirs.visual_columns[0]
-    assert ours.first_keypoint == theirs.trace_columns[0]
+    keypoint_columns = ours.first_keypoint + np.arange(keypoints)
+    np.testing.assert_array_equal(keypoint_columns, theirs.trace_columns)
 
 
 def test_a_missing_token_is_named() -> None:

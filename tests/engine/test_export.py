@@ -1,3 +1,4 @@
+import argparse
 import json
 
 import numpy as np
@@ -7,16 +8,23 @@ import pytest
 import torch
 
 from engine.contract import GRAPHS, MANIFEST_NAME, PARITY_NAME, STATIC_CACHE
+from engine.export.command import add_arguments, run
 from engine.export.directory import DEFAULT_LIMITS, Form
 from engine.export.model_directory import nano_reference, write_model_directory
 from engine.export.parity import measure_answer, measure_graphs
 from engine.export.parity_report import check_export
+from engine.runtime import load_engine
+from engine.runtime.backend import host
+from engine.runtime.language import begin_turn
 from engine.runtime.manifest import read_manifest
+from engine.runtime.model_engine import ModelEngine
 from engine.runtime.ort_backend import OrtBackend
-from tests.training.tiny import random_traces, tiny_model
+from tests.training.tiny import random_traces, tiny_model, tiny_run
 from tracevlm_ros.core.errors import EngineError
 from tracevlm_ros.core.prompt import answer_positions, embed_prompt
-from training.generation import generate
+from training.checkpoint import Checkpoint, save_checkpoint
+from training.data.templates import Task
+from training.generation import answer_without_trace, generate
 from training.tokenizer import load_tokenizer, prompt_layout
 
 FORM = Form()
@@ -80,6 +88,31 @@ def test_the_run_time_accepts_the_manifest(exported) -> None:
     assert manifest.sections["provenance"] == {"seed": 4}
 
 
+def test_the_manifest_tells_whether_the_model_has_learned_to_locate(exported, tmp_path) -> None:
+    model, directory = exported
+    assert read_manifest(directory).sections["prompt"]["locates"] is False
+    tokenizer = load_tokenizer()
+    write_model_directory(model, tokenizer, tmp_path / "m", "tiny", {}, locates=True)
+    engine = load_engine(tmp_path / "m", backend="onnxruntime-cpu")
+    assert engine.info.locates
+    engine.close()
+
+
+def test_the_command_reads_from_the_checkpoint_whether_it_was_learned(
+    tmp_path, monkeypatch
+) -> None:
+    model = tiny_model()
+    config = tiny_run().as_mapping()
+    checkpoint = Checkpoint(config, 1, 1.0, model.state_dict(), [], torch.get_rng_state(), [])
+    save_checkpoint(tmp_path / "checkpoint.pt", checkpoint)
+    monkeypatch.setattr(Checkpoint, "locates", True)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = [str(tmp_path / "checkpoint.pt"), "--out", str(tmp_path / "m")]
+    assert run(parser.parse_args(words)) == 0
+    assert read_manifest(tmp_path / "m").sections["prompt"]["locates"] is True
+
+
 def test_large_weights_are_stored_as_fp16(exported) -> None:
     _, directory = exported
     stored = {
@@ -134,6 +167,26 @@ def test_greedy_tokens_equal_those_of_pytorch(exported) -> None:
         )
     assert len(said) > 0
     assert tuple(said) == wanted.tokens
+
+
+def test_the_run_time_writes_the_traces_that_pytorch_writes(exported) -> None:
+    model, directory = exported
+    tokenizer = load_tokenizer()
+    layout = prompt_layout(tokenizer, model.config.vision.merged_grid)
+    engine = load_engine(directory, backend="onnxruntime-cpu")
+    assert isinstance(engine, ModelEngine)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    with torch.no_grad():
+        tokens = model.encode(torch.from_numpy(image)[None]).tokens
+    seen = host(engine.encode(image).tokens)[0]
+    for text in ("a small striped red circle", "The bus"):
+        task = Task.TRACE_FROM_CAPTION
+        wanted = answer_without_trace(model, tokens, task, tokenizer, layout, text)
+        question = engine._language.search(seen, text)
+        turn = begin_turn(question, engine._language.read_prefix(question))
+        *_, said = engine._language.draw(turn, question, lambda: False)
+        assert said == wanted
+    engine.close()
 
 
 def test_a_folder_that_is_no_model_directory_is_not_replaced(tmp_path) -> None:

@@ -20,8 +20,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from engine.contract import GRAPHS, MANIFEST_VERSION, GraphSpec, describe_tensors
 from tracevlm_ros.core.tokens import special_tokens
 
-WORDS = ("[UNK]", "a", "red", "ball", "what", "is", "it", "colour", "?", "end")
-TOKENS = (*special_tokens(), *WORDS)
+PLACES = ("(250,500)", "(750,250)")
+WORDS = ("[UNK]", "a", "red", "ball", "what", "is", "it", "colour", "?", "end", "trace", "of")
+TOKENS = (*special_tokens(), *WORDS, *PLACES)
 IDS = {token: index for index, token in enumerate(TOKENS)}
 WIDTH = len(TOKENS)
 SCRIPT = {"<|answer|>": "a", "a": "red", "red": "ball", "ball": "[SEG]"}
@@ -58,8 +59,9 @@ _DTYPES = {
 _Node = tuple[str, Sequence[str], str, dict[str, Any]]
 
 
-def write_tiny_model(directory: Path, script: Mapping[str, str] = SCRIPT) -> Path:
-    """Write a model whose answer follows ``script`` (token -> next token)."""
+def write_tiny_model(directory: Path, script: Mapping[str, str] = SCRIPT, **learned: bool) -> Path:
+    """Write a model whose answer follows ``script`` (token -> next token); ``learned`` goes into
+    the manifest's section of the prompt."""
     directory.mkdir(parents=True, exist_ok=True)
     makers = {"vision": _vision, "tvp": _tvp, "mask": _mask}
     for name in ("vision", "tvp", "mask"):
@@ -71,7 +73,9 @@ def write_tiny_model(directory: Path, script: Mapping[str, str] = SCRIPT) -> Pat
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.add_special_tokens(list(special_tokens()))
     tokenizer.save(str(directory / "tokenizer.json"))
-    seal(directory, manifest())
+    document = manifest()
+    document["prompt"] |= learned
+    seal(directory, document)
     return directory
 
 

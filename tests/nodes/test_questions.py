@@ -6,13 +6,14 @@ import pytest
 pytest.importorskip("rclpy", reason="the ROS 2 wheels are not installed")
 pytest.importorskip("tracevlm_msgs", reason="the message package is not installed")
 
-from lifecycle_msgs.msg import Transition
 from std_msgs.msg import String
 
+from engine.runtime.fake import FakeEngine
 from tests.graph.tiny_bag import FRAME_NS, SIZE_HW, START_NS
 from tests.nodes.conftest import Ros
 from tests.nodes.rig import Rig, make_node
 from tracevlm_msgs.srv import Ask, Locate
+from tracevlm_ros.core.errors import BackendError
 from tracevlm_ros.nodes import convert, qos
 
 
@@ -91,10 +92,29 @@ def test_the_service_locate_finds_what_a_text_describes_and_says_why_it_finds_no
     assert "empty" in locate(" ").message
 
 
-def test_a_model_that_cannot_locate_says_so_at_once(ros: Ros, rig: Rig) -> None:
-    make_node(ros, model="nano")
-    assert rig.change(Transition.TRANSITION_CONFIGURE)
-    assert rig.change(Transition.TRANSITION_ACTIVATE)
+def test_a_model_that_cannot_locate_says_so_at_once(
+    ros: Ros, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describes = FakeEngine().info._replace(locates=False)
+    monkeypatch.setattr(FakeEngine, "info", describes)
+    make_node(ros)
+    rig.activate()
     answer = ros.call(rig.node, Locate, "/test/locate", Locate.Request(text="the red thing"))
     assert not answer.success
     assert "finds nothing by text" in answer.message
+
+
+def test_a_search_that_fails_is_answered_with_the_reason(
+    ros: Ros, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise BackendError("this search was given up: memory ran out")
+
+    monkeypatch.setattr(FakeEngine, "locate", fail)
+    make_node(ros)
+    rig.activate()
+    rig.look(1, 3)
+    answer = ros.call(rig.node, Locate, "/test/locate", Locate.Request(text="the red thing"))
+    assert not answer.success
+    assert "memory ran out" in answer.message
+    rig.until_dropped("slow_path_failed")

@@ -13,7 +13,8 @@ class EngineInfo(NamedTuple):
     """Who answers: shown in captions, diagnostics and reports.
 
     ``notes`` says what the caller did not ask for, such as a fall-back to another back end.
-    ``converses``: the model has learned to read a question after others.
+    ``converses``: the model has learned to read a question after others; ``locates``: to find what
+    a text describes.
     """
 
     model_id: str
@@ -24,6 +25,7 @@ class EngineInfo(NamedTuple):
     max_keypoints: int
     notes: tuple[str, ...] = ()
     converses: bool = False
+    locates: bool = False
 
 
 class TracePrompt(NamedTuple):
@@ -52,7 +54,8 @@ class Location(NamedTuple):
 
 @runtime_checkable
 class Locator(Protocol):
-    """An engine that also finds what a text describes. Not every model can: ask ``isinstance``."""
+    """An engine that also finds what a text describes; ``info.locates`` tells whether its model has
+    learned to, ``locator_of`` asks both."""
 
     def locate(
         self, features: Any, text: str, cancelled: Callable[[], bool] = lambda: False
@@ -133,3 +136,8 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free everything; further calls are errors."""
+
+
+def locator_of(engine: Engine) -> Locator | None:
+    """``engine`` where it finds what a text describes, None where its model has not learned to."""
+    return engine if isinstance(engine, Locator) and engine.info.locates else None

@@ -244,7 +244,7 @@ class Pipeline:
         return self._request(len(self._latest.snapshots) - 1, question)
 
     def locate(self, text: str) -> LocateRequest | None:
-        """A search for ``text`` in the latest frame, for an engine that is a Locator; None before
+        """A search for ``text`` in the latest frame, for an engine that locates; None before
         the first frame."""
         if self._latest is None:
             return None

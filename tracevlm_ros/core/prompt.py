@@ -6,7 +6,8 @@
 Image tokens are the TVP-enhanced visual tokens in raster order, trace tokens the refined trace
 features of the valid keypoints. The model answers with text, and for a caption with ``[SEG]``;
 then ``[SEG]`` and the six codebook tokens are read in one pass, and the last six hidden states
-prompt the pixel decoder. Without a trace the ``<traj>`` section is left out.
+prompt the pixel decoder. Without a trace the ``<traj>`` section is left out, and image tokens are
+those of the encoder.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +19,12 @@ from numpy.typing import NDArray
 
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.tokens import SPECIAL, special_tokens
+
+LOCATE_QUESTION = "trace of {}"
+"""Asked with the task ``locate`` for the trace of what a text describes."""
+TRACE_TOKENS = 112
+"""New tokens that an answer with a trace may have: digits are tokens of their own, so that a
+keypoint takes 10 to 12 and the usual six about 75."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +41,7 @@ class PromptLayout:
     caption: int
     ask: int
     image_caption: int
+    locate: int
     answer: int
     end: int
     seg: int
@@ -64,6 +72,7 @@ class PromptLayout:
             caption=ids[SPECIAL.caption],
             ask=ids[SPECIAL.ask],
             image_caption=ids[SPECIAL.image_caption],
+            locate=ids[SPECIAL.locate],
             answer=ids[SPECIAL.answer],
             end=ids[SPECIAL.end],
             seg=ids[SPECIAL.seg],
@@ -141,18 +150,19 @@ def embed_prompt(
     enhanced: NDArray[np.float32],
     trace_tokens: NDArray[np.float32],
     question: NDArray[np.int64] | None = None,
+    task: int | None = None,
 ) -> EmbeddedPrompt:
-    """Put (N, D) image tokens and (K, D) valid trace tokens into the embedded prompt.
+    """Put (N, D) image tokens and (K, D) valid trace tokens into the embedded prompt; K may be 0.
 
-    ``look_up`` maps ids (L,) to rows (L, D) of the embedding table. Raises ConfigError when N is
-    not the grid's size.
+    ``look_up`` maps ids (L,) to rows (L, D) of the embedding table; ``question`` and ``task``: see
+    ``prompt_ids``. Raises ConfigError when N is not the grid's size.
     """
     rows, columns = layout.grid_hw
     if enhanced.shape[0] != rows * columns:
         raise ConfigError(
             f"{enhanced.shape[0]} image tokens; the grid {layout.grid_hw} takes {rows * columns}"
         )
-    prompt = prompt_ids(layout, trace_tokens.shape[0], question)
+    prompt = prompt_ids(layout, trace_tokens.shape[0], question, task)
     embeddings = look_up(prompt.ids).astype(np.float32, copy=True)
     embeddings[1 : 1 + rows * columns] = enhanced
     first = 3 + rows * columns

@@ -6,6 +6,7 @@
 
 Image tokens are the TVP-enhanced visual tokens in raster order; each valid keypoint has the row of
 its placeholder plus its gated feature. Everything before REQUEST is the same for every question.
+Without a trace the ``<traj>`` section is left out, and image tokens are those of the encoder.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ from tracevlm_ros.core.tokens import SPECIAL
 SYSTEM = "You are a helpful assistant."
 CAPTION_REQUEST = "Describe what the trace points to."
 """Asked where the person asked nothing."""
+LOCATE_REQUEST = "Draw as <traj>(x,y),...</traj>, coordinates 0 to 999, the trace of {}"
+"""Asked for the trace of what a text describes."""
 TOKEN_TEXTS: dict[str, str] = {
     "end_of_text": "<|endoftext|>",
     "turn_start": "<|im_start|>",
@@ -87,13 +90,15 @@ class QwenTurn(NamedTuple):
 def lay_out_turn(
     layout: QwenLayout, encode: Encode, keypoints: int, request: str, system: str = SYSTEM
 ) -> QwenTurn:
-    """``encode`` turns plain text into ids, control tokens never among them."""
+    """``encode`` turns plain text into ids, control tokens never among them; 0 ``keypoints``: no
+    trace section."""
     start, end = layout.turn_start, layout.turn_end
     newline = list(encode("\n"))
     head = [start, *encode(f"system\n{system}"), end, *newline, start, *encode("user\n")]
     rows, columns = layout.grid_hw
     image = [layout.image_pad] * (rows * columns)
-    trace = [layout.traj_start, *[layout.traj_pad] * keypoints, layout.traj_end]
+    pads = [layout.traj_pad] * keypoints
+    trace = [layout.traj_start, *pads, layout.traj_end] if keypoints else []
     tail = [*encode(request), end, *newline, start, *encode("assistant\n")]
     before = [*head, layout.vision_start]
     after = [layout.vision_end, *trace, *tail]

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from rclpy.node import Node
 
 from tracevlm_msgs.srv import Ask, Locate
-from tracevlm_ros.core.engine import Engine, Location, Locator
+from tracevlm_ros.core.engine import Engine, Location, locator_of
 from tracevlm_ros.core.types import Caption, Frame
 from tracevlm_ros.nodes.fast_path import Arrival, Question, Search
 from tracevlm_ros.nodes.locate import fill_location
@@ -102,10 +102,10 @@ class Questions:
 
     def _on_locate(self, request: Locate.Request, response: Locate.Response) -> Locate.Response:
         answer: Answer[tuple[Frame, Location]] = Answer()
-        if not isinstance(self._engine, Locator):
+        if locator_of(self._engine) is None:
             answer.refuse(
                 f"the model '{self._engine.info.model_id}' finds nothing by text, it describes "
-                "what is looked at; load one that was exported with a graph for locating"
+                "what is looked at; load one that has learned to (prompt.locates in its manifest)"
             )
         elif not request.text.strip():
             answer.refuse("the text is empty; say what to look for")

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from engine.runtime.priority import give_way
 from tracevlm_ros.core.dialogues import Dialogues
-from tracevlm_ros.core.engine import Engine, Locator
+from tracevlm_ros.core.engine import Engine, locator_of
 from tracevlm_ros.core.errors import TraceVLMError
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest, describe
 from tracevlm_ros.core.types import Caption, Description
@@ -111,8 +111,13 @@ class Describer(Worker):
     def _find(self, job: SearchJob) -> None:
         start_s = time.monotonic()
         search, request = job.search, job.request
-        assert isinstance(self._engine, Locator), "searches are offered to engines that can"
-        location = self._engine.locate(request.features, request.text, lambda: self.is_stopping)
+        locator = locator_of(self._engine)
+        assert locator is not None, "searches are offered to engines that can"
+        try:
+            location = locator.locate(request.features, request.text, lambda: self.is_stopping)
+        except TraceVLMError as error:
+            search.refused(str(error))
+            raise
         if location is None:
             search.refused(f"nothing in the newest frame fits '{request.text}'")
             return

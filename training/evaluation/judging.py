@@ -6,15 +6,24 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from tracevlm_ros.core.engine import TracePrompt
 from tracevlm_ros.core.prompt import PromptLayout
+from tracevlm_ros.core.types import Image
 from training.data.batch import trace_batch
 from training.data.sample import TraceTarget
+from training.data.templates import Task
 from training.data.traces import simplify_trace
 from training.evaluation.scores import MaskScores
-from training.generation import Described, PromptedTraces, describe_and_segment
+from training.generation import (
+    Described,
+    PromptedTraces,
+    answer_without_trace,
+    describe_and_segment,
+)
 from training.model.tracevlm import TraceVLM
 
 LIVE_WEIGHT = 0.5
@@ -49,6 +58,16 @@ class Judge:
         batch = trace_batch(prompts, self.model.config.tvp.max_keypoints)
         traces = PromptedTraces(batch, tuple(len(prompt.points) for prompt in prompts))
         return describe_and_segment(self.model, image_rgb, traces, self.tokenizer, self.layout)
+
+    @torch.no_grad()
+    def look(self, image_rgb: Image) -> Tensor:
+        """Image tokens (1, N, D) of ``image_rgb``, ``side`` x ``side`` pixels, for ``answer``."""
+        tokens: Tensor = self.model.encode(torch.from_numpy(image_rgb)[None]).tokens
+        return tokens
+
+    def answer(self, tokens: Tensor, task: Task, about: str = "") -> str:
+        """See ``answer_without_trace``."""
+        return answer_without_trace(self.model, tokens, task, self.tokenizer, self.layout, about)
 
 
 def shuffle(prompt: TracePrompt) -> TracePrompt:

@@ -99,6 +99,62 @@ class ClipScores:
         return f"first frames ({self.clips} clips): {self.masks.as_line()}"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocatedScores:
+    """Traces of ``objects`` objects that a text describes; one without a point is all outside, and
+    stands for the whole picture.
+
+    ``points_inside``: mean share of a trace's points on its object, for points drawn at random
+    ``object_area``; ``found``: traces with at least half of their points there. ``lbm``: k0 and k1
+    -> LBM against a trace over the object, keypoints as boxes without area; ``lbm_trivial``: the
+    same of boxes that never look.
+    """
+
+    objects: int
+    points_inside: float
+    object_area: float
+    found: float
+    lbm: dict[str, float]
+    lbm_trivial: dict[str, dict[str, float]]
+    format_failures: float
+
+    def as_mapping(self) -> dict[str, Any]:
+        return {"data": "located", **asdict(self)}
+
+    def as_line(self) -> str:
+        distances = ", ".join(
+            f"{k} {value:.3f} ("
+            + ", ".join(f"{name} {lbm:.3f}" for name, lbm in self.lbm_trivial[k].items())
+            + ")"
+            for k, value in self.lbm.items()
+        )
+        return (
+            f"located ({self.objects} objects): points inside {self.points_inside:.3f} (area "
+            f"{self.object_area:.3f}) found {self.found:.3f} | LBM {distances} | format failures "
+            f"{self.format_failures:.3f}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaptionScores:
+    """Captions of whole pictures. ``cider_d`` is 0..10; ``distinct``: the share of texts that are
+    different ones, small where a model says the same of every picture."""
+
+    pictures: int
+    cider_d: float
+    distinct: float
+    format_failures: float
+
+    def as_mapping(self) -> dict[str, Any]:
+        return {"data": "captions", **asdict(self)}
+
+    def as_line(self) -> str:
+        return (
+            f"captions ({self.pictures} pictures): CIDEr-D {self.cider_d:.3f} distinct "
+            f"{self.distinct:.3f} | format failures {self.format_failures:.3f}"
+        )
+
+
 def _flat(scores: Any) -> dict[str, Any]:
     values = asdict(scores)
     return {**values.pop("masks"), **values}
