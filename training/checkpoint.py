@@ -77,14 +77,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def pack(checkpoint: Checkpoint, path: Path) -> None:
     """Weights, matrices in fp16, with the settings of their run, as ``path`` (.safetensors).
 
-    Of the folder of photos only the name is kept.
+    Of the folders of data only the names are kept.
     """
     weights = {
         name: (value.half() if _is_matrix(value) else value).contiguous()
         for name, value in checkpoint.weights.items()
     }
     data = checkpoint.config["data"]
-    config = {**checkpoint.config, "data": {**data, "photos": Path(data["photos"]).name}}
+    names = {key: Path(data[key]).name for key in ("photos", "captions") if data.get(key)}
+    config = {**checkpoint.config, "data": {**data, **names}}
     about = {"config": config, "step": checkpoint.step, "seconds": checkpoint.seconds}
     save_file(weights, path, {name: json.dumps(value) for name, value in about.items()})
 

@@ -24,6 +24,7 @@ from training.model.language import LanguageModel, LanguageState
 from training.model.trace_embedding import TraceBatch
 from training.model.tracevlm import TraceVLM
 from training.model.tvp import Grounded
+from training.model.vision import VisionFeatures
 from training.tokenizer import encode_words
 
 MAX_NEW_TOKENS = 32
@@ -166,9 +167,8 @@ def describe_and_segment(
     count = len(traces.keypoints)
     grounded = model.ground(features.tokens.expand(count, -1, -1), traces.batch)
     index = torch.zeros(count, dtype=torch.int64)
-    silent = grounded.trace.new_zeros(count, SCALES * TOKENS_PER_SCALE, grounded.trace.shape[-1])
-    first = model.segment(features, index, grounded, traces.batch, silent)
-    second = model.segment(features, index, grounded, traces.batch, silent, as_prior(first))
+    first = unspoken_masks(model, features, grounded, traces.batch)
+    second = unspoken_masks(model, features, grounded, traces.batch, as_prior(first))
     found = []
     for row, keypoints in enumerate(traces.keypoints):
         one = Grounded(grounded.enhanced[row : row + 1], grounded.trace[row : row + 1])
@@ -181,6 +181,20 @@ def describe_and_segment(
         masks = StrokeMasks(first[row].numpy(), second[row].numpy())
         found.append(Described(answer, mask, masks))
     return found
+
+
+def unspoken_masks(
+    model: TraceVLM,
+    features: VisionFeatures,
+    grounded: Grounded,
+    batch: TraceBatch,
+    prior: Tensor | None = None,
+) -> Tensor:
+    """Mask logits (T, h, w) of the strokes in the one picture of ``features``, before any word."""
+    count, width = len(grounded.trace), grounded.trace.shape[-1]
+    silent = grounded.trace.new_zeros(count, SCALES * TOKENS_PER_SCALE, width)
+    index = torch.zeros(count, dtype=torch.int64)
+    return model.segment(features, index, grounded, batch, silent, prior)
 
 
 def as_prior(logits: Tensor) -> Tensor:

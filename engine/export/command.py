@@ -12,7 +12,7 @@ PyTorch in fp32 and fp16 and writes parity.json.
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def _run_nano(arguments: argparse.Namespace) -> int:
             limits,
             say,
             form,
-            checkpoint.locates,
+            checkpoint.locates and finds(said.get("scores", ())),
         )
 
     exported = export(form, arguments.out)
@@ -183,11 +183,19 @@ def _check(directory: Path, form: Any, reference: Any, export: Any) -> None:
         )
 
 
+def finds(scores: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a model that was trained to locate can: where it has been scored, it must find half
+    of the objects."""
+    found = [float(score["found"]) for score in scores if score.get("data") == "located"]
+    return min(found, default=1.0) >= 0.5
+
+
 def _provenance(
     config: Mapping[str, Any], step: int, seconds: float, scores: Path | None
 ) -> dict[str, Any]:
     """What the manifest says of the training; no path of the machine that trained."""
-    data = {key: value for key, value in config["data"].items() if key != "photos"}
+    folders = ("photos", "captions")
+    data = {key: value for key, value in config["data"].items() if key not in folders}
     found: dict[str, Any] = {
         "trained_by": f"tracevlm train, tracevlm_ros {__version__}",
         "stage": config["stage"],
@@ -195,7 +203,7 @@ def _provenance(
         "steps": step,
         "hours": round(seconds / 3600.0, 2),
         "paper_mode": config["paper"],
-        "data": {**data, "photos": Path(config["data"]["photos"]).name},
+        "data": {**data, **{key: Path(config["data"].get(key, "")).name for key in folders}},
         "card": "MODEL_CARD.md",
     }
     if scores is not None:

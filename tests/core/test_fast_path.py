@@ -141,7 +141,7 @@ def test_a_mask_lies_where_it_would_without_a_window() -> None:
     the same."""
     settings = {"memory": MaskMemoryConfig(enabled=False)}
     middles = []
-    for fovea in (FoveaConfig(enabled=True), FoveaConfig()):
+    for fovea in (FoveaConfig(enabled=True), FoveaConfig(enabled=False)):
         config = PipelineConfig(fovea=fovea, **settings)  # type: ignore[arg-type]
         results = [r for r in steps(Onlooker(), config) if r.traces]
         middles.append([np.argwhere(r.masks.labels > 0).mean(axis=0) for r in results])

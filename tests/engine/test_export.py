@@ -1,5 +1,6 @@
 import argparse
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from engine.contract import GRAPHS, MANIFEST_NAME, PARITY_NAME, STATIC_CACHE
-from engine.export.command import add_arguments, run
+from engine.export.command import add_arguments, finds, run
 from engine.export.directory import DEFAULT_LIMITS, Form
 from engine.export.model_directory import nano_reference, write_model_directory
 from engine.export.parity import measure_answer, measure_graphs
@@ -19,7 +20,7 @@ from engine.runtime.language import begin_turn
 from engine.runtime.manifest import read_manifest
 from engine.runtime.model_engine import ModelEngine
 from engine.runtime.ort_backend import OrtBackend
-from tests.training.tiny import random_traces, tiny_model, tiny_run
+from tests.training.tiny import DATA, random_traces, tiny_model, tiny_run
 from tracevlm_ros.core.errors import EngineError
 from tracevlm_ros.core.prompt import answer_positions, embed_prompt
 from training.checkpoint import Checkpoint, save_checkpoint
@@ -98,14 +99,11 @@ def test_the_manifest_tells_whether_the_model_has_learned_to_locate(exported, tm
     engine.close()
 
 
-def test_the_command_reads_from_the_checkpoint_whether_it_was_learned(
-    tmp_path, monkeypatch
-) -> None:
+def test_the_command_reads_from_the_checkpoint_whether_it_was_learned(tmp_path) -> None:
     model = tiny_model()
-    config = tiny_run().as_mapping()
+    config = tiny_run(data=replace(DATA, told_share=0.5)).as_mapping()
     checkpoint = Checkpoint(config, 1, 1.0, model.state_dict(), [], torch.get_rng_state(), [])
     save_checkpoint(tmp_path / "checkpoint.pt", checkpoint)
-    monkeypatch.setattr(Checkpoint, "locates", True)
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     words = [str(tmp_path / "checkpoint.pt"), "--out", str(tmp_path / "m")]
@@ -202,3 +200,9 @@ def test_exporting_again_keeps_the_model_card(exported) -> None:
     write(model, directory, Form(), {"seed": 5})
     assert (directory / "MODEL_CARD.md").read_text() == "card"
     assert json.loads((directory / MANIFEST_NAME).read_text())["provenance"] == {"seed": 5}
+
+
+def test_a_model_that_was_scored_and_found_little_is_not_said_to_locate() -> None:
+    assert finds([])
+    assert finds([{"data": "photos"}, {"data": "located", "found": 0.8}])
+    assert not finds([{"data": "located", "found": 0.08}])

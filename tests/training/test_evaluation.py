@@ -6,8 +6,10 @@ import pytest
 
 from tests.training.tiny import tiny_model
 from tracevlm_ros.core.engine import TracePrompt
+from tracevlm_ros.core.fovea import Window
 from training.data.sample import Instance
 from training.evaluation import Judge, evaluate_first_frames, evaluate_strokes, evaluate_synthetic
+from training.evaluation.closer import OUTSIDE, look_closer, within
 from training.evaluation.judging import judge, shuffle
 from training.evaluation.synthetic import ATTRIBUTES, right_attributes
 from training.generation import Answer, Described, StrokeMasks
@@ -121,3 +123,23 @@ def test_a_network_that_is_shown_its_own_mask_can_answer_otherwise() -> None:
     first, second = described.of_stroke
     assert first.shape == second.shape
     assert not np.array_equal(first, second)
+
+
+def test_a_closer_look_marks_only_what_its_window_shows() -> None:
+    judging = _judge()
+    picture = np.random.default_rng(3).integers(0, 256, (240, 400, 3), np.uint8)
+    points = np.array([[0.12, 0.2], [0.16, 0.25]])
+    prompt = TracePrompt(points, np.array([0.0, 0.1]), np.zeros(2, np.bool_))
+    logits = look_closer(judging, picture, prompt)
+    assert logits.shape == (240, 400)
+    assert (logits[:, 300:] == OUTSIDE).all()
+    assert not (logits[20:100, 20:100] == OUTSIDE).any()
+
+
+def test_keypoints_move_into_the_window() -> None:
+    window = Window(100, 50, 200, 100, (240, 400))
+    points = np.array([[0.25, 50 / 240], [0.75, 150 / 240], [0.5, 100 / 240]])
+    prompt = TracePrompt(points, np.zeros(3), np.zeros(3, np.bool_))
+    np.testing.assert_allclose(
+        within(prompt, window).points, [[0, 0], [1, 1], [0.5, 0.5]], atol=1.1e-3
+    )

@@ -242,8 +242,8 @@ def test_searches_are_scored_where_they_were_learned_and_captions_where_given(
     tmp_path, monkeypatch, locates, shuffled, wanted
 ) -> None:
     _write_photos(tmp_path, {"1": ["a cat"], "2": ["a dog"]})
-    monkeypatch.setattr(Checkpoint, "locates", locates)
-    monkeypatch.setattr(training.evaluation, "load_checkpoint", lambda _: _checkpoint())
+    checkpoint = _checkpoint(told_share=0.5 if locates else 0.0)
+    monkeypatch.setattr(training.evaluation, "load_checkpoint", lambda _: checkpoint)
     data = HeldOut(1, captions=tmp_path)
     scores = training.evaluation.evaluate_checkpoint(tmp_path, data, shuffled)
     assert [found.as_mapping()["data"] for found in scores] == wanted

@@ -36,7 +36,7 @@ class FoveaConfig:
     pixels of the model a pixel of the camera fills at most.
     """
 
-    enabled: bool = False
+    enabled: bool = True
     reach: float = 3.0
     least: float = 0.35
     magnify: float = 2.0

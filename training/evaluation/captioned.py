@@ -10,7 +10,7 @@ from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.preprocess import fit_image
 from tracevlm_ros.evaluation.metrics.cider import cider_d
 from tracevlm_ros.evaluation.metrics.tokenizer import tokenize
-from training.data.photos import read_instances, read_photo
+from training.data.photos_on_disk import read_instances, read_photo
 from training.data.templates import Task
 from training.evaluation.judging import Judge
 from training.evaluation.scores import CaptionScores

@@ -10,6 +10,7 @@ from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.preprocess import fit_image
 from training.data.photos_on_disk import read_photo
 from training.data.sample import TraceTarget
+from training.evaluation.closer import look_closer
 from training.evaluation.judging import Judge, judge, mask_scores
 from training.evaluation.scores import ClipScores
 
@@ -27,7 +28,8 @@ def evaluate_first_frames(judging: Judge, folder: Path) -> ClipScores:
         target = TraceTarget(np.array(stroke["stroke_xyt"], np.float64))
         prompts = [judging.prompt(target, (image.shape[0], image.shape[1]))]
         [described] = judging.describe(fit_image(image, (judging.side, judging.side)), prompts)
-        found[clip] = judge(described, _read_mask(folder, clip, stroke["frame"]))
+        closer = look_closer(judging, image, prompts[0])
+        found[clip] = judge(described, _read_mask(folder, clip, stroke["frame"]), closer)
     return ClipScores(
         clips=len(found),
         masks=mask_scores(list(found.values())),

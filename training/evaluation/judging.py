@@ -78,16 +78,18 @@ def shuffle(prompt: TracePrompt) -> TracePrompt:
 
 
 class Judged(NamedTuple):
-    """``failed``: it never came to a mask of its own; ``first`` and ``second`` are there still."""
+    """``failed``: it never came to a mask of its own; ``first`` and ``second`` are there still.
+    ``closer``: IoU of ``look_closer``, None where nobody looked."""
 
     text: str
     failed: bool
     iou: float
     first: float
     second: float
+    closer: float | None = None
 
 
-def judge(described: Described, mask: np.ndarray) -> Judged:
+def judge(described: Described, mask: np.ndarray, closer: np.ndarray | None = None) -> Judged:
     """``mask`` (h, w) bool is the truth, at its own resolution."""
     spoken = described.mask_logits
     return Judged(
@@ -96,6 +98,7 @@ def judge(described: Described, mask: np.ndarray) -> Judged:
         0.0 if spoken is None else overlap(spoken, mask),
         overlap(described.of_stroke.first, mask),
         overlap(described.of_stroke.second, mask),
+        None if closer is None else overlap(closer, mask),
     )
 
 
@@ -108,8 +111,10 @@ def overlap(logits: np.ndarray, mask: np.ndarray) -> float:
 
 
 def mask_scores(judged: Sequence[Judged]) -> MaskScores:
+    closer = [one.closer for one in judged if one.closer is not None]
     return MaskScores(
         mask_iou=float(np.mean([one.iou for one in judged])),
         mask_iou_first=float(np.mean([one.first for one in judged])),
         mask_iou_second=float(np.mean([one.second for one in judged])),
+        mask_iou_closer=float(np.mean(closer)) if closer else None,
     )

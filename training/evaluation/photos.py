@@ -11,6 +11,7 @@ from tracevlm_ros.core.preprocess import fit_image
 from training.data.categories import CATEGORIES, phrase
 from training.data.photos_on_disk import fill, read_instances, read_photo
 from training.data.sample import TraceTarget
+from training.evaluation.closer import look_closer
 from training.evaluation.judging import Judge, Judged, judge, mask_scores
 from training.evaluation.scores import PhotoScores
 
@@ -35,9 +36,10 @@ def evaluate_strokes(judging: Judge, folder: Path) -> PhotoScores:
         targets = [TraceTarget(strokes[str(a["id"])]) for a in annotations]
         prompts = [judging.prompt(target, size_hw) for target in targets]
         described = judging.describe(fit_image(image, (judging.side, judging.side)), prompts)
-        for annotation, one in zip(annotations, described, strict=True):
+        closer = [look_closer(judging, image, prompt) for prompt in prompts]
+        for annotation, one, near in zip(annotations, described, closer, strict=True):
             outlines = [np.array(o, np.float64).reshape(-1, 2) for o in annotation["segmentation"]]
-            judged = judge(one, fill(outlines, size_hw))
+            judged = judge(one, fill(outlines, size_hw), near)
             found.append(judged)
             name = names[annotation["category_id"]]
             tally = per_category.setdefault(name, [0, 0])

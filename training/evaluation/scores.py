@@ -12,20 +12,24 @@ class Scores(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MaskScores:
-    """Mean IoU of three masks of the same traces.
+    """Mean IoU of masks of the same traces.
 
     ``mask_iou``: with the words, after a format failure 0; ``mask_iou_first``: of the stroke
-    alone; ``mask_iou_second``: the stroke and its own first mask.
+    alone; ``mask_iou_second``: the stroke and its own first mask; ``mask_iou_closer``: of the
+    stroke alone through the fovea's window, as the robot looks, None for scenes, which have no
+    finer pixels.
     """
 
     mask_iou: float
     mask_iou_first: float
     mask_iou_second: float
+    mask_iou_closer: float | None = None
 
     def as_line(self) -> str:
+        closer = "" if self.mask_iou_closer is None else f", closer {self.mask_iou_closer:.3f}"
         return (
             f"mask IoU {self.mask_iou:.3f} (stroke alone {self.mask_iou_first:.3f}, looked at "
-            f"again {self.mask_iou_second:.3f})"
+            f"again {self.mask_iou_second:.3f}{closer})"
         )
 
 
