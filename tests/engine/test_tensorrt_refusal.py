@@ -12,10 +12,11 @@ pytest.importorskip("onnx", reason="the tiny model is built with the package `on
 
 from engine.contract import GRAPHS
 from engine.runtime import building, loading, plan_opening
-from engine.runtime.building import NO_GPU, Plan, PlanBuilder, Target
+from engine.runtime.building import NO_GPU, Plan, PlanBuilder, Target, find_kept
 from engine.runtime.cuda_driver import Cuda
 from engine.runtime.loading import load_engine
-from engine.runtime.plan_cache import ENVIRONMENT
+from engine.runtime.manifest import read_manifest
+from engine.runtime.plan_cache import ENVIRONMENT, PlanCache
 from engine.runtime.plan_opening import open_plan, require_taken
 from engine.runtime.tensorrt_backend import open_tensorrt
 from engine.runtime.tensorrt_library import TensorRt
@@ -173,3 +174,38 @@ def test_auto_falls_back_and_tells_the_same_whether_some_or_all_plans_are_there(
     notes = "; ".join(engine.info.notes)
     assert "not on TensorRT: tensorrt-rtx 1.0 does not run plans on this GPU" in notes
     assert "tracevlm build" not in notes
+
+
+def test_the_doctor_tells_that_plans_are_not_taken(machine: Machine, tiny_directory: Path) -> None:
+    assert main(["build", str(tiny_directory)]) == 0
+    assert doctor_checks.check_tensorrt().status == "ok"
+    machine.refuse(NOT_THIS_GPU)
+    found = doctor_checks.check_tensorrt()
+    assert (found.status, f"{len(GRAPHS)} plans" in found.found) == ("note", True)
+    assert "does not run plans on this GPU" in found.remedy
+    assert "tracevlm build" not in found.remedy
+
+
+def test_the_doctor_counts_only_plans_of_this_gpu_that_are_whole(
+    machine: Machine, tiny_directory: Path, tmp_path: Path
+) -> None:
+    cache = PlanCache(tmp_path / "plans")
+    model = read_manifest(tiny_directory)
+    list(PlanBuilder(model, machine.library, NO_GPU, cache).plans())
+    found = doctor_checks.check_tensorrt()
+    assert (found.status, ", 0 plans in" in found.found) == ("note", True)
+    assert "run `tracevlm build MODEL`" in found.remedy
+
+    device = building.find_target().device
+    builder = PlanBuilder(model, machine.library, device, cache)
+    list(builder.plans())
+    paths = [cache.path(builder.identity(graph)) for graph in GRAPHS]
+    smallest = min(paths, key=lambda path: path.stat().st_size)
+    kept = find_kept(machine.library, device, cache)
+    assert (kept.number, kept.smallest and kept.smallest.path) == (len(GRAPHS), smallest)
+    smallest.write_bytes(smallest.read_bytes()[:-1] + b"?")
+    second = find_kept(machine.library, device, cache).smallest
+    assert second is not None and second.path != smallest
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert doctor_checks.check_tensorrt().status == "note"
