@@ -65,14 +65,9 @@ class PlanBuilder:
         """Everything that a plan depends on. A difference in any of it means: build again."""
         manifest = self._manifest
         return {
-            "format": FORMAT,
+            **_made_by(self._library, self._device),
             "graph": graph,
             "onnx_sha256": self._hashes[graph],
-            "library": self._library.name,
-            "library_version": self._library.version,
-            "gpu": self._device.name,
-            "compute_capability": self._device.compute_capability,
-            "driver": self._device.driver,
             "precision": manifest.precision,
             "profiles": as_json(graph_profiles(graph, manifest)),
         }
@@ -172,6 +167,41 @@ class PlanBuilder:
             "library_version": library.version,
             **device._asdict(),
         }
+
+
+def _made_by(library: TensorRt, device: DeviceInfo) -> Identity:
+    """What plans of one library on one GPU have in common."""
+    return {
+        "format": FORMAT,
+        "library": library.name,
+        "library_version": library.version,
+        "gpu": device.name,
+        "compute_capability": device.compute_capability,
+        "driver": device.driver,
+    }
+
+
+class KeptPlans(NamedTuple):
+    """``number`` of plans; ``smallest`` is the smallest that may be loaded, None where none may."""
+
+    number: int
+    smallest: Plan | None
+
+
+def find_kept(library: TensorRt, device: DeviceInfo, cache: PlanCache) -> KeptPlans:
+    """The plans in ``cache``, of any model, that ``library`` built for ``device``."""
+    wanted = _made_by(library, device)
+    kept = [
+        identity
+        for identity in cache.identities()
+        if all(identity.get(key) == value for key, value in wanted.items())
+    ]
+    for identity in kept:
+        content = cache.read(identity).content
+        if content is not None:
+            plan = Plan(str(identity["graph"]), content, cache.path(identity), 0.0, "")
+            return KeptPlans(len(kept), plan)
+    return KeptPlans(len(kept), None)
 
 
 def _require_buildable(manifest: Manifest) -> None:

@@ -73,7 +73,7 @@ def build_plan(
     what the manifest says, BuildCancelled.
     """
     module = library.module
-    library.logger.last_error = ""
+    library.logger.errors.clear()
     builder = _make(library, "builder", lambda: module.Builder(library.logger))
     network = builder.create_network(_network_flags(module))
     _parse(library, request, network)
@@ -99,12 +99,12 @@ def build_plan(
 def _make(library: TensorRt, what: str, make: Callable[[], Any]) -> Any:
     """``make()``; without a GPU the full TensorRT cannot even do this."""
     try:
-        made = make()
+        made, said = make(), library.logger.last_error
     except Exception as error:
-        made, library.logger.last_error = None, str(error)
+        made, said = None, str(error)
     if made is None:
         raise BackendError(
-            f"{library.name} {library.version} gives no {what}: {library.logger.last_error}; it "
+            f"{library.name} {library.version} gives no {what}: {said}; it "
             "may need a GPU and a newer driver (tensorrt-rtx builds without a GPU)"
         )
     return made

@@ -92,6 +92,20 @@ class PlanCache:
                 return Found(None, f"{path.name} was writable by others")
             return self._open(path.name, file.read(), identity)
 
+    def identities(self) -> list[Identity]:
+        """What the files here say they were built for, smallest file first.
+
+        Nothing is verified and damaged files are left out: only ``read`` tells what may be loaded.
+        """
+        found: list[tuple[int, Identity]] = []
+        for path in self.folder.glob("*.plan"):
+            with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+                length = file.read(_HEAD)[len(MAGIC) : len(MAGIC) + _LENGTH_BYTES]
+                identity = json.loads(file.read(int.from_bytes(length, "big")))
+                if isinstance(identity, dict):
+                    found.append((path.stat().st_size, identity))
+        return [identity for _, identity in sorted(found, key=lambda item: item[0])]
+
     def write(self, identity: Identity, content: Buffer) -> Path:
         """Seal and keep ``content``; the file appears whole or not at all, also after a crash."""
         path, described = self.path(identity), _as_bytes(identity)

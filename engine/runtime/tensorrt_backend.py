@@ -1,7 +1,7 @@
 """TensorRT as a back end: plans on one GPU, the fast path on a stream of the highest priority.
 
-Has run against a recording stand-in for the driver and the library; figures from a GPU are still
-to be taken (``benchmarks/gpu_run.sh``, docs/tensorrt.md).
+Has run against a recording stand-in for the driver and the library. On the one GPU tried so far
+the library takes no plan (docs/tensorrt.md); ``benchmarks/gpu_run.sh`` takes the figures elsewhere.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,12 +18,12 @@ from engine.runtime.device_memory import Arena, DeviceStream, DeviceTensor
 from engine.runtime.manifest import Manifest
 from engine.runtime.plan_builder import BuildSettings
 from engine.runtime.plan_cache import PlanCache
+from engine.runtime.plan_opening import open_plan
 from engine.runtime.plan_profiles import cache_limit, graph_profiles
 from engine.runtime.plan_progress import OnProgress, ignore_progress
 from engine.runtime.plan_runner import PlanRunner, RunnerSetup
 from engine.runtime.tensorrt_library import TensorRt, find_tensorrt
 from engine.runtime.working_cache import WorkingCache
-from tracevlm_ros.core.errors import BackendError
 
 FAST_PATH = ("vision", "tvp", "mask", TRACK)
 MAX_CAPTURED = {"vision": 1, "tvp": 16, "mask": 16, TRACK: 16, "decode": 256, "prefill": 0}
@@ -130,17 +130,8 @@ class TensorRtBackend:
             cache=self._cache if plan.graph == "decode" else None,
         )
         stream = self._stream(plan.graph)
-        return PlanRunner(self._library, self._deserialize(plan), setup, self._arena, stream)
-
-    def _deserialize(self, plan: Plan) -> Any:
-        engine = self._runtime.deserialize_cuda_engine(plan.content)
-        if engine is None:
-            raise BackendError(
-                f"{self._library.name} does not take {plan.path}: "
-                f"{self._library.logger.last_error or 'it said nothing'}; build again with "
-                "`tracevlm build --rebuild`, or free GPU memory if it ran out"
-            )
-        return engine
+        engine = open_plan(self._library, self._runtime, plan)
+        return PlanRunner(self._library, engine, setup, self._arena, stream)
 
 
 def open_tensorrt(

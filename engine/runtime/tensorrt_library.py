@@ -6,12 +6,14 @@ Everything that differs between their releases (10.3 to 11) is asked for here an
 
 import importlib
 import logging
+from collections import deque
 from typing import Any, NamedTuple
 
 from tracevlm_ros.core.errors import BackendError
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 _NEEDED = ("Builder", "Runtime", "OnnxParser")
+_ERRORS_KEPT, _ERROR_LENGTH = 4, 600
 _log = logging.getLogger("tracevlm.tensorrt")
 
 
@@ -55,15 +57,19 @@ def make_logger(module: Any) -> Any:
     }
 
     class Logger(module.ILogger):  # type: ignore[misc]
-        """``last_error`` is kept: TensorRT reports by log and returns None."""
+        """The last ``errors`` are kept: TensorRT reports by log and returns None."""
 
         def __init__(self) -> None:
             module.ILogger.__init__(self)
-            self.last_error = ""
+            self.errors: deque[str] = deque(maxlen=_ERRORS_KEPT)
+
+        @property
+        def last_error(self) -> str:
+            return self.errors[-1] if self.errors else ""
 
         def log(self, level: Any, message: str) -> None:
             if levels.get(level) == logging.ERROR:
-                self.last_error = " ".join(message.split())[:300]
+                self.errors.append(" ".join(message.split())[:_ERROR_LENGTH])
             _log.log(levels.get(level, logging.DEBUG), "%s", message)
 
     return Logger()

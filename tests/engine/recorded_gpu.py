@@ -261,8 +261,26 @@ _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)"
            "tensor(float16)": "float16", "tensor(bool)": "bool"}  # fmt: skip
 
 
-def recorded_tensorrt(driver: RecordedDriver, version: str = "1.0") -> TensorRt:
-    """A TensorRT whose engines are found in ``module.engines``, in the order of their loading."""
+NOT_THIS_GPU = (
+    "IRuntime::deserializeCudaEngine: Error Code 6: API Usage Error (The engine cannot run on this "
+    "GPU, which has compute capability 9.0. Supported compute capabilities: 8.0 8.6 8.9 12.0 12.1 "
+    ">12.0. TensorRT-RTX does not support this compute capability, so the engine cannot be rebuilt "
+    "for it. In throwUnlessComputeCapSupported at /_src/runtime/dispatch/runtime.cpp:84)"
+)
+"""What TensorRT-RTX 1.7.1.116 says on an NVIDIA H100 of every plan."""
+
+
+def recorded_tensorrt(
+    driver: RecordedDriver,
+    version: str = "1.0",
+    name: str = "recorded",
+    refusal: tuple[str, ...] = (),
+) -> TensorRt:
+    """A TensorRT whose engines are found in ``module.engines``, in the order of their loading.
+
+    With a ``refusal`` it takes no plan and logs that instead. What it is asked to take is counted
+    in ``module.asked``.
+    """
     engines: list[RecordedEngine] = []
 
     class Logger:
@@ -273,8 +291,10 @@ def recorded_tensorrt(driver: RecordedDriver, version: str = "1.0") -> TensorRt:
             self._logger = logger
 
         def deserialize_cuda_engine(self, content: bytes) -> RecordedEngine | None:
-            if not content:
-                self._logger.log(Logger.ERROR, "magic tag does not match")
+            module.asked += 1
+            for message in refusal or (() if content else ("magic tag does not match",)):
+                self._logger.log(Logger.ERROR, message)
+            if refusal or not content:
                 return None
             engines.append(RecordedEngine(driver, content))
             return engines[-1]
@@ -284,5 +304,6 @@ def recorded_tensorrt(driver: RecordedDriver, version: str = "1.0") -> TensorRt:
         Runtime=Runtime,
         ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user managed"),
         engines=engines,
+        asked=0,
     )
-    return TensorRt(module, "recorded", version, make_logger(module))
+    return TensorRt(module, name, version, make_logger(module))

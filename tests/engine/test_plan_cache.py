@@ -33,6 +33,17 @@ def test_a_plan_that_was_never_built_is_no_error(cache: PlanCache) -> None:
     assert cache.read(IDENTITY) == (None, "not built yet")
 
 
+def test_the_cache_tells_what_its_plans_are_for_and_leaves_out_the_damaged(
+    cache: PlanCache,
+) -> None:
+    large, small = {**IDENTITY, "graph": "decode"}, {**IDENTITY, "graph": "tvp"}
+    cache.write(large, PLAN)
+    cache.write(small, b"short")
+    (cache.folder / "vision-1.plan").write_bytes(b"no plan")
+    (cache.folder / "vision-2.plan").symlink_to(cache.folder / "gone")
+    assert cache.identities() == [small, large]
+
+
 def test_folder_and_files_are_the_users_alone(cache: PlanCache) -> None:
     path = cache.write(IDENTITY, PLAN)
     with cache.lock(IDENTITY):

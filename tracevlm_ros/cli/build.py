@@ -2,8 +2,9 @@
 
 Plans go to the plan cache of this user (TRACEVLM_PLAN_CACHE, else ~/.cache/tracevlm/plans) and are
 reused until model, library, GPU or driver change. --level and --workspace-mib say how hard to try;
-for plans that are there they need --rebuild. Without a GPU, tensorrt-rtx still shows that every
-graph compiles; those plans are not used on another machine.
+for plans that are there they need --rebuild. The first plan is tried on the GPU: where the library
+does not run on it, the command ends at once with the reason and the remedy. Without a GPU,
+tensorrt-rtx still shows that every graph compiles; those plans are not used on another machine.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from engine.runtime.loading import model_directory
 from engine.runtime.manifest import read_manifest
 from engine.runtime.plan_builder import BuildSettings
 from engine.runtime.plan_cache import PlanCache
+from engine.runtime.plan_opening import require_taken
 from engine.runtime.plan_progress import BuildProgress
 from engine.runtime.tensorrt_library import TensorRt, find_tensorrt
 
@@ -33,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build and print one line per graph; 0 when every graph has its plan."""
+    """Build and print one line per graph; 0 when every graph has its plan.
+
+    Raises BackendError after the first plan when the library does not take it on this GPU.
+    """
     settings = BuildSettings(
         optimization_level=arguments.level,
         workspace_mib=arguments.workspace_mib,
@@ -45,9 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print(heading(library, target), flush=True)
     progress = ProgressLine(sys.stderr)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for plan in builder.plans(progress.show, rebuild=arguments.rebuild):
         progress.clear()
+        if not rows and not target.problem:
+            require_taken(library, plan)
         row = {
             "graph": plan.graph,
             "seconds": round(plan.seconds, 2),

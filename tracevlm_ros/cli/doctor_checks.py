@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.runtime import load_engine
-from engine.runtime.building import find_target
+from engine.runtime.building import find_kept, find_target
 from engine.runtime.plan_cache import PlanCache
+from engine.runtime.plan_opening import require_taken
 from engine.runtime.tensorrt_library import find_tensorrt
 from tracevlm_ros.cli.dds import SHM_PROFILE, shared_file
 from tracevlm_ros.core.errors import BackendError, TraceVLMError
@@ -134,21 +135,28 @@ def check_gpu() -> Check:
 
 
 def check_tensorrt() -> Check:
-    """The library, the GPU that it would run on, and the cache of plans."""
+    """The library, the GPU that it would run on, and whether it takes the plans kept for it there.
+
+    The smallest plan is opened, of whatever model.
+    """
     try:
         library = find_tensorrt()
         cache = PlanCache()
     except BackendError as error:
         return Check("tensorrt", "note", str(error), "ONNX Runtime is used; see docs/tensorrt.md")
-    plans = sum(1 for _ in cache.folder.glob("*.plan"))
-    found = f"{library.name} {library.version}, {plans} plans in {cache.folder}"
     target = find_target()
+    device = target.device
+    kept = find_kept(library, device, cache)
+    found = f"{library.name} {library.version}, {kept.number} plans in {cache.folder}"
     if target.problem:
         return Check("tensorrt", "note", found, f"ONNX Runtime is used: {target.problem}")
-    device = target.device
     found = f"{found}, for {device.name} (compute capability {device.compute_capability})"
-    if not plans:
+    if kept.smallest is None:
         return Check("tensorrt", "note", found, "run `tracevlm build MODEL`, else it is not used")
+    try:
+        require_taken(library, kept.smallest)
+    except BackendError as error:
+        return Check("tensorrt", "note", found, f"ONNX Runtime is used: {error}")
     return Check("tensorrt", "ok", found)
 
 
