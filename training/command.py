@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="initial", type=Path, help="checkpoint of an earlier stage")
     parser.add_argument("--photos", default="", help="folder in COCO form (never a *_dev one)")
     parser.add_argument("--steps", type=int, help="steps in all, over all pieces of the run")
+    parser.add_argument("--seconds", type=float, help="end the run after that long in all")
     parser.add_argument("--images", type=int, help="images in a batch")
     parser.add_argument("--rate", type=float, help="learning rate")
     parser.add_argument("--seed", type=int, help="of weights and data")
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenes", type=int, default=200, help="held-out scenes to score on")
     parser.add_argument("--strokes", type=Path, help="folder with instances.json and strokes.json")
     parser.add_argument("--clips", type=Path, help="folder in DAVIS form with strokes.json")
-    parser.add_argument("--captions", type=Path, help="folder with captions.json and its photos")
+    parser.add_argument("--captions", type=Path, help="folder with captions.json")
     parser.add_argument("--shuffled", action="store_true", help="score traces out of their order")
     parser.add_argument("--json", action="store_true", help="scores as JSON")
 
@@ -88,12 +89,14 @@ def settings_of(arguments: argparse.Namespace) -> TrainConfig:
         except (OSError, ValueError) as error:
             raise InputError(f"{arguments.config} cannot be read as JSON ({error})") from error
     values["stage"] = arguments.stage
-    for name in ("steps", "seed", "model"):
+    for name in ("steps", "seconds", "seed", "model"):
         if getattr(arguments, name) is not None:
             values[name] = getattr(arguments, name)
     if arguments.paper:
         values["paper"] = True
-    data = {"photos": arguments.photos} if arguments.photos else {}
+    data: dict[str, object] = {"photos": arguments.photos} if arguments.photos else {}
+    if arguments.captions is not None:
+        data["captions"] = str(arguments.captions)
     if arguments.images is not None:
         data["images"] = arguments.images
     _merge(values, "data", data)

@@ -1,6 +1,7 @@
 """Batches drawn ahead of the training step by other processes, in the order of the steps."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -56,7 +57,7 @@ class Batches:
                 collate_fn=_as_drawn,
                 num_workers=self._loaders,
                 prefetch_factor=4,
-                worker_init_fn=_one_thread,
+                worker_init_fn=_prepare,
                 pin_memory=self._pinned,
                 multiprocessing_context=_processes(),
             )
@@ -71,8 +72,11 @@ def _processes() -> BaseContext:
     return context
 
 
-def _one_thread(_: int) -> None:
+def _prepare(_: int) -> None:
+    """One thread; a signal to stop that reaches the whole group is for the training to obey."""
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_drawn(batch: Any) -> Any:

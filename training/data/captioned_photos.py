@@ -8,19 +8,22 @@ from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.preprocess import fit_image
 from training.data.augment import degrade, mirror, relight
-from training.data.photos_on_disk import read_photo
+from training.data.photos_on_disk import read_photo, refuse_held_out
 from training.data.readers.coco import CocoFile
 from training.data.sample import Sample
 
 
 class CaptionedPhotos:
-    """Captions of a COCO file; its pictures lie beside the file's folder, as their names say.
+    """``captions.json`` of ``folder``; pictures lie in its ``images``, or in what the folder lies
+    in, as their names say.
 
     Pictures that are missing and empty captions are counted in ``drops``. InputError when the file
-    cannot be read or no picture is left.
+    cannot be read or no picture is left, ConfigError for a held-out (``*_dev``) folder.
     """
 
-    def __init__(self, file: Path, image_size: int) -> None:
+    def __init__(self, folder: Path, image_size: int) -> None:
+        refuse_held_out(folder)
+        file = folder / "captions.json"
         self.drops = Drops()
         self._size = image_size
         found = CocoFile(file, self.drops)
@@ -30,9 +33,9 @@ class CaptionedPhotos:
             texts = [str(a.get("caption", "")).strip() for a in found.annotations[image_id]]
             captions = tuple(text for text in texts if text)
             self.drops["caption_empty"] += len(texts) - len(captions)
-            path = file.parent.parent / image["file_name"]
-            if not captions or not path.is_file():
-                self.drops["photo_missing"] += not path.is_file()
+            path = _picture(folder, image["file_name"])
+            if not captions or path is None:
+                self.drops["photo_missing"] += path is None
                 continue
             self.by_name[path.name] = captions
             self._paths.append((path, captions))
@@ -45,3 +48,8 @@ class CaptionedPhotos:
         image = fit_image(read_photo(path), (self._size, self._size))
         sample = Sample(degrade(relight(image, rng), rng), (), False, captions)
         return mirror(sample) if rng.random() < 0.5 else sample
+
+
+def _picture(folder: Path, name: str) -> Path | None:
+    places = (folder / "images" / name, folder.parent / name)
+    return next((place for place in places if place.is_file()), None)

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.errors import ConfigError, InputError
+from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.preprocess import fit_image
 from tracevlm_ros.core.settings import require_range
 from tracevlm_ros.core.types import Image
 from training.data.augment import degrade, mirror, relight
 from training.data.captioned_photos import CaptionedPhotos
 from training.data.categories import CATEGORIES, phrase
-from training.data.photos_on_disk import fill, read_instances, read_photo
+from training.data.photos_on_disk import fill, read_instances, read_photo, refuse_held_out
 from training.data.sample import Instance, Sample
 
 
@@ -68,8 +68,8 @@ class InstancePhotos:
         training: bool = True,
         captioned: CaptionedPhotos | None = None,
     ) -> None:
-        if training and folder.resolve().name.endswith("_dev"):
-            raise ConfigError(f"{folder} is held out; train on a folder that is not *_dev")
+        if training:
+            refuse_held_out(folder)
         self.drops = Drops()
         self._size = image_size
         self._config = config

@@ -7,10 +7,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.types import BoolArray, Image
 
 _FINER = 4
+
+
+def refuse_held_out(folder: Path) -> None:
+    """Raise ConfigError for a folder that training must not see."""
+    if folder.resolve().name.endswith("_dev"):
+        raise ConfigError(f"{folder} is held out; train on a folder that is not *_dev")
 
 
 def read_instances(folder: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from training.model.config import ModelConfig
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """``photos`` is a folder in COCO form, or empty for synthetic scenes alone; ``captions`` a
-    file of COCO captions, maybe of other photos, or empty.
+    folder with COCO captions, maybe of other photos, or empty.
 
     ``photo_share`` of the images of a batch are photos, on ``paste_share`` of which objects of
     other photos are laid; ``bare_share`` of the photos are such that have captions and no outlines,

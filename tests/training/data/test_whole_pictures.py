@@ -45,7 +45,7 @@ def _captions(folder, names=("one.png", "two.png"), written=("one.png",)):
     file = folder / "captions" / "captions.json"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(document))
-    return file
+    return file.parent
 
 
 def test_a_trace_is_told_of_what_only_one_object_is_called() -> None:
@@ -183,9 +183,15 @@ def test_what_is_longer_than_the_room_is_cut_and_still_learned_up_to_there() -> 
     assert torch.equal(cut.targets[:, :39][kept], whole.targets[:, :39][kept])
 
 
+def test_held_out_captions_are_refused_for_training(tmp_path) -> None:
+    held_out = _captions(tmp_path).rename(tmp_path / "captions_dev")
+    with pytest.raises(ConfigError, match="held out"):
+        CaptionedPhotos(held_out, 64)
+
+
 def test_photos_without_outlines_need_outlines_of_others() -> None:
     with pytest.raises(ConfigError, match="give both"):
-        DataConfig(bare_share=0.2, captions="captions.json")
+        DataConfig(bare_share=0.2, captions="captions")
 
 
 def test_bare_photos_get_objects_laid_over_them(tmp_path) -> None:
