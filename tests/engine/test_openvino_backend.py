@@ -18,6 +18,7 @@ from engine.runtime.manifest import read_manifest
 from engine.runtime.openvino_backend import HostResident, OpenVinoBackend
 from tests.engine.test_model_engine import embeddings, last_of, masks, picture, trace
 from tests.engine.tiny_model import WIDTH
+from tracevlm_ros.core.engine import TracePrompt
 from tracevlm_ros.core.errors import BackendError, EngineMismatch
 
 
@@ -154,3 +155,18 @@ def test_masks_of_several_traces_are_those_of_each(tiny_directory: Path) -> None
     assert alone[0] is None
     np.testing.assert_allclose(both[1], alone[1], rtol=0.05, atol=0.1)
     engine.close()
+
+
+def test_traces_come_and_go_in_any_number() -> None:
+    """OpenVINO 2026.4 failed for good with the second trace of an earlier mask graph."""
+    picture = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    engines = [load_engine("nano", name) for name in ("openvino-cpu", "onnxruntime-cpu")]
+    for count in (1, 3, 2, 1, 4):
+        points = np.random.default_rng(count).random((count, 3, 2))
+        prompts = [TracePrompt(p, np.full(3, 0.1), np.zeros(3, np.bool_)) for p in points]
+        found = []
+        for engine in engines:
+            grounded = engine.ground(engine.encode(picture), prompts)
+            found.append(np.stack(engine.segment(grounded, [engine.unspoken] * count)))
+        assert found[0].shape[0] == count
+        assert ((found[0] > 0) == (found[1] > 0)).mean() > 0.97

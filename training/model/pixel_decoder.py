@@ -136,7 +136,7 @@ class MaskLevel(nn.Module):
         grid = self.after(grid)
         fine = self.up(grid)
         if self.detail_proj is not None and detail is not None:
-            fine = fine + self.detail_proj(detail)
+            fine = fine + self.detail_proj(_of_each(detail, fine))
         fine = F.relu(self.smooth(F.relu(fine)))
         weights = self.hyper(told[:, 0])
         channels = fine.shape[1]
@@ -193,9 +193,9 @@ class PixelDecoder(nn.Module):
         side = round(enhanced.shape[1] ** 0.5)
         rows, columns = token_grid or (side, side)
         tokens = enhanced.transpose(1, 2).reshape(-1, enhanced.shape[2], rows, columns)
-        coarse_pixels = self.deep_proj(deep) + self.enhanced_up(tokens)
+        coarse_pixels = self.deep_proj(_of_each(deep, tokens)) + self.enhanced_up(tokens)
         coarse = self.levels[0](coarse_pixels, deep, prompts[:, 0], asked, centres.deep)
-        fine_pixels = self.shallow_proj(shallow) + self.guide_proj(coarse_pixels)
+        fine_pixels = self.shallow_proj(_of_each(shallow, tokens)) + self.guide_proj(coarse_pixels)
         fine_pixels = fine_pixels * (1.0 + coarse.sigmoid()[:, None])
         detail = F.pixel_shuffle(shallow[:, -4 * self.detail :], 2) if self.detail else None
         fine = self.levels[1](fine_pixels, shallow, prompts[:, 1], asked, centres.shallow, detail)
@@ -203,6 +203,15 @@ class PixelDecoder(nn.Module):
         share = self.level_weights.softmax(0)
         logits: Tensor = 2.0 * (share[0] * wide + share[1] * fine) + self.bias
         return logits
+
+
+def _of_each(shared: Tensor, traces: Tensor) -> Tensor:
+    """``shared`` (T or 1, C, h, w) for each of the T ``traces``.
+
+    Said before it is projected: OpenVINO 2026.4 adds a projection of one picture into the result of
+    a transposed convolution of T as if both had one batch size, and fails.
+    """
+    return shared.expand(traces.shape[0], -1, -1, -1)
 
 
 class LevelCentres(NamedTuple):
