@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 TERMS = {"patch": "labels per patch", "trace": "labels per trace", "ref": "mask, BCE",
-         "dice": "mask, DICE", "text": "words"}  # fmt: skip
+         "dice": "mask, DICE", "text": "words", "told": "words without a trace"}  # fmt: skip
 WINDOW = 51
 
 Record = dict[str, Any]
