@@ -189,6 +189,8 @@ class Trainer:
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def _record(self) -> RecordedStep:
+        if self.device.type != "cuda":
+            raise ConfigError("recorded needs a GPU and PyTorch sees none; set recorded to false")
         config = self.config.optimiser
         return RecordedStep(
             self._terms, self._trained(), self.optimiser, config.clip, config.warmup

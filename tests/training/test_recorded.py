@@ -44,6 +44,13 @@ def test_recording_is_refused_where_it_cannot_be() -> None:
         tiny_run(recorded=True, device="cuda")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_recording_without_a_gpu_is_one_clear_error(tmp_path) -> None:
+    run = tiny_run(recorded=True, device="auto", data=replace(DATA, room_tokens=64))
+    with pytest.raises(ConfigError, match="PyTorch sees none"):
+        Trainer(run, tmp_path, say=_quiet)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: graphs need CUDA")
 def test_replayed_steps_give_the_losses_of_ordinary_ones(tmp_path) -> None:
     data = replace(DATA, room_tokens=64)
