@@ -83,15 +83,16 @@ class FastPath:
         return self._engine.ground(look.features, prompts)
 
     def _places(self, live: LiveTrace, size_hw: tuple[int, int]) -> FloatArray:
-        """Where a trace may be, (N, 2) in pixels: keypoints that are seen, and the carried mask.
+        """Where a trace may be, (N, 2) in pixels: keypoints that are seen, and the mask of
+        the frame before, moved.
 
         Anywhere in the frame when its object is lost, so that it can be found again.
         """
         keypoints = self._live.snapshot(live).keypoints
         seen = keypoints.xy_px[~keypoints.lost]
-        carried = self._memory.carried(live.trace_id)
-        if carried is not None and carried.mask.any():
-            return np.concatenate([seen, self._fovea.box_within(*carried)])
+        moved = self._memory.moved(live.trace_id)
+        if moved is not None and moved.mask.any():
+            return np.concatenate([seen, self._fovea.box_within(*moved)])
         if len(seen) and not self._memory.is_at_a_loss(live.trace_id):
             return seen
         return np.array([[0.0, 0.0], [size_hw[1], size_hw[0]]])

@@ -147,3 +147,15 @@ def test_frames_of_another_size_begin_anew_in_all_of_them() -> None:
     assert sight.window == whole((192, 256))
     memory.advance(large, still("size"), sight)
     assert memory.carried(TRACE) is None
+
+
+def test_where_a_mask_went_is_told_by_motion_and_not_by_its_colours_elsewhere() -> None:
+    """A second square of the same colours is uncovered, of which only colours tell."""
+    memory = told(3, EVERYTHING)
+    two = frame(3)
+    two.image_rgb[66:94, 90:118] = two.image_rgb[30:58, 26:54]
+    memory.advance(two, SEEN)
+    carried, moved = in_frame(memory.carried(TRACE)), in_frame(memory.moved(TRACE))
+    assert carried[70:90, 94:114].mean() > 0.5
+    assert not moved[66:, 88:].any()
+    assert (moved & truth(3)).sum() / (moved | truth(3)).sum() > 0.5

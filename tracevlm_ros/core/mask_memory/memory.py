@@ -195,6 +195,15 @@ class MaskMemory:
             return None
         return Carried(np.asarray(expected > 0), self._window)
 
+    def moved(self, trace_id: int) -> Carried | None:
+        """Where the mask of the frame before went, by motion alone; None: not known.
+
+        Before ``fuse``. Colours, which ``carried`` asks too, speak for other places as well.
+        """
+        if self._expected(trace_id) is None or self._window is None:
+            return None
+        return Carried(np.asarray(self._traces[trace_id].odds > 0), self._window)
+
     def prior(self, trace_id: int) -> Field | None:
         """The carried mask in this frame's window as shares 0..1 at the small size, for the model;
         None: not known."""
