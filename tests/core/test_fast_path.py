@@ -136,10 +136,11 @@ def test_masks_are_looked_for_round_the_trace_and_words_in_the_whole_frame() -> 
             assert request.grounded.image_rgb.shape[:2] == whole_hw
 
 
-def test_a_mask_lies_where_it_would_without_a_window() -> None:
+@pytest.mark.parametrize("has_memory", [False, True])
+def test_a_mask_lies_where_it_would_without_a_window(has_memory: bool) -> None:
     """Discs of the fake engine are shares of what it sees, so they are smaller; their middles are
     the same."""
-    settings = {"memory": MaskMemoryConfig(enabled=False)}
+    settings = {"memory": MaskMemoryConfig(enabled=has_memory, colour_weight=0.0)}
     middles = []
     for fovea in (FoveaConfig(enabled=True), FoveaConfig(enabled=False)):
         config = PipelineConfig(fovea=fovea, **settings)  # type: ignore[arg-type]

@@ -84,10 +84,12 @@ def test_settings_out_of_range_are_named(name: str, value: float) -> None:
 def test_a_carried_mask_makes_room_round_it() -> None:
     mask = np.zeros((90, 160), np.bool_)
     mask[30:70, 40:90] = True
-    box = CONFIG.box_within(mask, FRAME_HW)
-    found = window(box)
-    assert holds(found, np.array([[40.0, 30.0], [90.0, 70.0]]) * 8)
-    assert found.width >= 1.5 * 50 * 8
+    for seen, cell, corner in ((whole(FRAME_HW), 8, (0, 0)), (PART, 448 / 160, (320, 160))):
+        found = window(CONFIG.box_within(mask, seen))
+        rows = np.array([30.0, 70.0]) * seen.height / 90
+        columns = np.array([40.0, 90.0]) * cell
+        assert holds(found, np.stack([columns, rows], axis=1) + corner)
+        assert found.width >= 1.5 * 50 * cell
 
 
 def test_keypoints_and_picture_are_those_of_the_window() -> None:
@@ -108,27 +110,39 @@ def ramp(size_hw: tuple[int, int], window: Window) -> np.ndarray:
     return (columns[None] + 2 * rows[:, None]).astype(np.float32)
 
 
-@pytest.mark.parametrize("field_hw", [(64, 64), (16, 24), (240, 300)])
-@pytest.mark.parametrize("frame_field_hw", [(90, 160), (360, 640)])
-def test_fields_keep_their_places_on_the_way_out_and_in(
-    field_hw: tuple[int, int], frame_field_hw: tuple[int, int]
+PART, SHIFTED = Window(320, 160, 448, 320, FRAME_HW), Window(376, 200, 448, 320, FRAME_HW)
+GROWN, TALLER = Window(280, 120, 634, 453, FRAME_HW), Window(320, 100, 448, 448, FRAME_HW)
+
+
+@pytest.mark.parametrize("to", [SHIFTED, GROWN, TALLER, whole(FRAME_HW)])
+@pytest.mark.parametrize("start", [PART, GROWN, whole(FRAME_HW)])
+@pytest.mark.parametrize("field_hw", [(16, 24), (90, 160), (240, 300)])
+@pytest.mark.parametrize("moved_hw", [(64, 64), (360, 640)])
+def test_a_field_keeps_its_place_in_the_frame_when_the_window_moves_or_grows(
+    start: Window, to: Window, field_hw: tuple[int, int], moved_hw: tuple[int, int]
 ) -> None:
-    part, everything = Window(320, 160, 448, 320, FRAME_HW), whole(FRAME_HW)
-    out = part.outward(ramp(field_hw, part), frame_field_hw, outside=-7.0)
-    assert out.shape == frame_field_hw
-    wanted = ramp(frame_field_hw, everything)
-    scale = np.array(frame_field_hw) / FRAME_HW
-    rows = slice(int(200 * scale[0]), int(440 * scale[0]))
-    columns = slice(int(380 * scale[1]), int(700 * scale[1]))
-    assert np.abs(out[rows, columns] - wanted[rows, columns]).max() < 3.0
-    assert (out[: int(130 * scale[0])] == -7.0).all()
-    back = part.inward(ramp(frame_field_hw, everything), field_hw)
-    assert back.shape == field_hw
-    inner = (slice(2, -2), slice(2, -2))
-    assert np.abs(back[inner] - ramp(field_hw, part)[inner]).max() < 3.0
+    moved = start.moved(ramp(field_hw, start), to, moved_hw, outside=-7.0)
+    assert moved.shape == moved_hw
+    rows = to.y + (np.arange(moved_hw[0]) + 0.5) * to.height / moved_hw[0]
+    columns = to.x + (np.arange(moved_hw[1]) + 0.5) * to.width / moved_hw[1]
+    is_old = ((rows >= start.y) & (rows <= start.y + start.height))[:, None] & (
+        (columns >= start.x) & (columns <= start.x + start.width)
+    )
+    assert (moved[~is_old] == -7.0).all()
+    cell = max(
+        start.width / field_hw[1] + 2 * start.height / field_hw[0],
+        to.width / moved_hw[1] + 2 * to.height / moved_hw[0],
+    )
+    assert np.abs(moved - ramp(moved_hw, to))[is_old].max() <= cell
 
 
-def test_the_whole_frame_changes_nothing_at_its_own_size() -> None:
+def test_a_window_that_stays_changes_nothing_at_its_own_size() -> None:
     field = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
-    assert whole(FRAME_HW).outward(field, (64, 64), 0.0) is field
-    assert whole(FRAME_HW).inward(field, (64, 64)) is field
+    for window in (whole(FRAME_HW), PART):
+        assert window.moved(field, window, (64, 64), 0.0) is field
+
+
+def test_places_in_the_frame_are_told_as_places_in_the_window() -> None:
+    corners = np.array([[320 / 1280, 160 / 720], [768 / 1280, 480 / 720]])
+    np.testing.assert_allclose(PART.shares(corners), [[0, 0], [1, 1]], atol=1e-12)
+    assert whole(FRAME_HW).shares(corners) is corners

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tracevlm_ros.core.fovea import Window
 from tracevlm_ros.core.label_image import compose
 from tracevlm_ros.core.types import Frame
 
@@ -55,3 +56,12 @@ def test_a_trace_without_a_mask_yet_is_not_shown_and_one_below_zero_covers_nothi
 def test_a_mask_that_is_above_zero_everywhere_covers_the_frame() -> None:
     masks = compose(frame_of((31, 45)), [7], [np.ones((8, 8), np.float32)])
     assert (masks.labels == 7).all()
+
+
+def test_logits_over_a_window_lie_there_as_in_a_frame_of_that_size_and_nowhere_else() -> None:
+    window = Window(40, 24, 96, 64, (120, 160))
+    logits = [blob(np.random.default_rng(seed), (16, 24)) for seed in (1, 2)]
+    found = compose(frame_of((120, 160)), [7, 9], logits, window).labels
+    alone = compose(frame_of((64, 96)), [7, 9], logits).labels
+    np.testing.assert_array_equal(found[24:88, 40:136], alone)
+    assert np.count_nonzero(found) == np.count_nonzero(alone) > 0

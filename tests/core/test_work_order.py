@@ -9,6 +9,7 @@ import pytest
 from engine.runtime.fake import FakeEngine
 from tests.core.pipeline_scenes import MS, START_NS
 from tracevlm_ros.core.config import PipelineConfig
+from tracevlm_ros.core.fovea import FoveaConfig
 from tracevlm_ros.core.live_traces import LiveTraces
 from tracevlm_ros.core.mask_memory import Sight
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
@@ -67,8 +68,12 @@ def do_nothing(_pipeline: Pipeline) -> None:
     pass
 
 
-def play_plainly() -> list[StepResult]:
-    return list(play(Pipeline(PipelineConfig(), AskewEngine()), do_nothing))
+WHOLE_FRAMES = PipelineConfig()
+WINDOWS = PipelineConfig(fovea=FoveaConfig(enabled=True, magnify=16.0))
+
+
+def play_plainly(config: PipelineConfig = WHOLE_FRAMES) -> list[StepResult]:
+    return list(play(Pipeline(config, AskewEngine()), do_nothing))
 
 
 def require_same(one: list[StepResult], other: list[StepResult]) -> None:
@@ -96,21 +101,23 @@ def test_settling_twice_or_before_any_frame_changes_nothing() -> None:
     require_same(play_plainly(), list(play(pipeline, settle_twice)))
 
 
-def test_looking_in_another_thread_gives_the_same_results() -> None:
+@pytest.mark.parametrize("config", [WHOLE_FRAMES, WINDOWS], ids=["frame", "window"])
+def test_looking_in_another_thread_gives_the_same_results(config: PipelineConfig) -> None:
     with ThreadPoolExecutor(1) as pool:
 
         def beside(work: Callable[[], Sight | None]) -> Callable[[], Sight | None]:
             return pool.submit(work).result
 
-        pipeline = Pipeline(PipelineConfig(), AskewEngine(), beside=beside)
-        require_same(play_plainly(), list(play(pipeline, Pipeline.settle)))
+        pipeline = Pipeline(config, AskewEngine(), beside=beside)
+        require_same(play_plainly(config), list(play(pipeline, Pipeline.settle)))
 
 
+@pytest.mark.parametrize("config", [WHOLE_FRAMES, WINDOWS], ids=["frame", "window"])
 def test_masks_at_the_size_of_the_frame_are_spared_only_where_no_point_would_move(
-    monkeypatch: pytest.MonkeyPatch,
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against making every mask and asking the tracker every time."""
-    sparing = play_plainly()
+    sparing = play_plainly(config)
     calls: list[int] = []
     for name in ("reanchor", "steer"):
         plain = getattr(TraceTracker, name)
@@ -120,7 +127,7 @@ def test_masks_at_the_size_of_the_frame_are_spared_only_where_no_point_would_mov
             return calls[-1]
 
         monkeypatch.setattr(TraceTracker, name, counted)
-    monkeypatch.setattr(LiveTraces, "_all_on", lambda *_: False)
-    require_same(sparing, play_plainly())
+    monkeypatch.setattr(LiveTraces, "_all_on", lambda *_, **__: False)
+    require_same(sparing, play_plainly(config))
     assert 0 in calls
     assert any(calls)

@@ -10,17 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracevlm_ros.core.engine import Engine
-from tracevlm_ros.core.fovea import Field, FoveaConfig, Window, whole, window_of
+from tracevlm_ros.core.fovea import Field, FoveaConfig, Window, scaled, whole, window_of
 from tracevlm_ros.core.label_image import compose
 from tracevlm_ros.core.live_trace import LiveTrace, prompt_of
 from tracevlm_ros.core.live_traces import LiveTraces
 from tracevlm_ros.core.mask_memory import MaskMemory
 from tracevlm_ros.core.types import FloatArray, Frame, Masks, TraceSnapshot
-
-_UNSEEN = -1.0
-"""Logit of what the model was not shown: rather not the object."""
-_FINEST = 512
-"""Longest side of a mask over the whole frame, in cells."""
 
 
 class Look(NamedTuple):
@@ -38,7 +33,7 @@ class FastPath:
         self._fovea = fovea
 
     def look(self, frame: Frame, shown: list[LiveTrace]) -> Look | None:
-        """Look at ``frame`` where the traces are; the memory sees it too. None without a trace.
+        """Look at ``frame`` where the traces are, and let the memory do so. None without a trace.
 
         The memory must have been carried to ``frame``.
         """
@@ -49,7 +44,8 @@ class FastPath:
             _size(frame), self._engine.info.image_size_hw, self._fovea,
         )  # fmt: skip
         features = self._engine.encode(window.cut(frame.image_rgb))
-        self._memory.see(self._engine.descriptors(features), window)
+        self._memory.turn(frame, window)
+        self._memory.see(self._engine.descriptors(features))
         return Look(features, window)
 
     def run(
@@ -68,9 +64,10 @@ class FastPath:
         grounded = self._ground(look, snapshots)
         self._adopt(frame.stamp_ns, shown)
         trace_ids = [live.trace_id for live in shown]
-        said = self._segment(grounded, look.window, shown)
+        said = self._segment(grounded, shown)
         seeds = {live.trace_id: self._live.surely_seen(live) for live in shown}
-        masks = compose(frame, trace_ids, self._memory.fuse(trace_ids, said, seeds))
+        fused = self._memory.fuse(trace_ids, said, seeds)
+        masks = compose(frame, trace_ids, fused, look.window)
         return masks, grounded if look.window.is_whole else None
 
     def ground_whole(self, frame: Frame, snapshots: tuple[TraceSnapshot, ...]) -> Any:
@@ -80,20 +77,22 @@ class FastPath:
 
     def _ground(self, look: Look, snapshots: tuple[TraceSnapshot, ...]) -> Any:
         window, limit = look.window, self._engine.info.max_keypoints
-        size_hw = (window.height, window.width)
-        prompts = [prompt_of(window.keypoints(s.keypoints), size_hw, limit) for s in snapshots]
+        prompts = [
+            prompt_of(window.keypoints(s.keypoints), window.size_hw, limit) for s in snapshots
+        ]
         return self._engine.ground(look.features, prompts)
 
     def _places(self, live: LiveTrace, size_hw: tuple[int, int]) -> FloatArray:
-        """Where a trace may be, (N, 2) in pixels: keypoints that are seen, and the carried mask.
+        """Where a trace may be, (N, 2) in pixels: keypoints that are seen, and the mask of
+        the frame before, moved.
 
         Anywhere in the frame when its object is lost, so that it can be found again.
         """
         keypoints = self._live.snapshot(live).keypoints
         seen = keypoints.xy_px[~keypoints.lost]
-        carried = self._memory.carried(live.trace_id)
-        if carried is not None and carried.any():
-            return np.concatenate([seen, self._fovea.box_within(carried, size_hw)])
+        moved = self._memory.moved(live.trace_id)
+        if moved is not None and moved.mask.any():
+            return np.concatenate([seen, self._fovea.box_within(*moved)])
         if len(seen) and not self._memory.is_at_a_loss(live.trace_id):
             return seen
         return np.array([[0.0, 0.0], [size_hw[1], size_hw[0]]])
@@ -104,23 +103,17 @@ class FastPath:
             if live.adopt_due(stamp_ns) and self._engine.unspoken is None:
                 self._memory.forget(live.trace_id)
 
-    def _segment(self, grounded: Any, window: Window, shown: list[LiveTrace]) -> list[Field | None]:
-        """Logits over the whole frame."""
+    def _segment(self, grounded: Any, shown: list[LiveTrace]) -> list[Field | None]:
+        """Logits over what was looked at."""
         embeddings = [self._embeddings(live) for live in shown]
-        said = self._engine.segment(grounded, embeddings, self._priors(window, shown))
-        if window.is_whole:
-            return said
-        size_hw = self._memory.field_size(window.frame_hw) or _fine_enough(
-            self._engine.info.mask_size_hw, window
-        )
-        return [None if one is None else window.outward(one, size_hw, _UNSEEN) for one in said]
+        return self._engine.segment(grounded, embeddings, self._priors(shown))
 
-    def _priors(self, window: Window, shown: list[LiveTrace]) -> Sequence[Field | None] | None:
+    def _priors(self, shown: list[LiveTrace]) -> Sequence[Field | None] | None:
         if not self._memory.config.prior:
             return None
         priors = [self._memory.prior(live.trace_id) for live in shown]
         size_hw = self._engine.info.mask_size_hw
-        return [None if one is None else window.inward(one, size_hw) for one in priors]
+        return [None if one is None else scaled(one, size_hw) for one in priors]
 
     def _embeddings(self, live: LiveTrace) -> Field | None:
         if self._live.is_lost(live):
@@ -131,15 +124,3 @@ class FastPath:
 def _size(frame: Frame) -> tuple[int, int]:
     height, width = frame.image_rgb.shape[:2]
     return height, width
-
-
-def _fine_enough(mask_hw: tuple[int, int], window: Window) -> tuple[int, int]:
-    """Cells over the whole frame as small as the model's in ``window``, as far as that goes."""
-    height, width = (
-        size * whole_size / part
-        for size, whole_size, part in zip(
-            mask_hw, window.frame_hw, (window.height, window.width), strict=True
-        )
-    )
-    ratio = min(1.0, _FINEST / max(height, width))
-    return max(1, round(height * ratio)), max(1, round(width * ratio))

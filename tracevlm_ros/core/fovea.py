@@ -7,16 +7,17 @@ context and sizes they tell.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tracevlm_ros.core.settings import require_range
-from tracevlm_ros.core.types import BoolArray, FloatArray, Image, Keypoints
+from tracevlm_ros.core.types import BoolArray, FloatArray, Keypoints
 
 Field = NDArray[np.float32]
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 _STEP = 2**0.5
 _PLACES = 8
@@ -46,13 +47,14 @@ class FoveaConfig:
         require_range("fovea.least", self.least, 0.0, 1.0)
         require_range("fovea.magnify", self.magnify, 0.01, 16.0)
 
-    def box_within(self, mask: BoolArray, frame_hw: tuple[int, int]) -> FloatArray:
+    def box_within(self, mask: BoolArray, window: "Window") -> FloatArray:
         """(2, 2) corners in pixels of the frame; a window round them holds ``mask`` (h, w), any
-        size, with half of its extent to spare."""
+        size, which covers ``window``, with half of its extent to spare."""
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        cell = np.array(frame_hw[::-1]) / mask.shape[::-1]
-        low = np.array([columns[0], rows[0]]) * cell
-        high = np.array([columns[-1] + 1, rows[-1] + 1]) * cell
+        cell = np.array([window.width, window.height]) / mask.shape[::-1]
+        corner = (window.x, window.y)
+        low = np.array([columns[0], rows[0]]) * cell + corner
+        high = np.array([columns[-1] + 1, rows[-1] + 1]) * cell + corner
         half = (high - low) / 2 * _ROUND_MASK / self.reach
         return np.stack([(low + high) / 2 - half, (low + high) / 2 + half])
 
@@ -68,39 +70,49 @@ class Window(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        return (self.height, self.width) == self.frame_hw
+        return self.size_hw == self.frame_hw
 
-    def cut(self, image_rgb: Image) -> Image:
-        """This part of the frame's picture: a view."""
-        return image_rgb[self.y : self.y + self.height, self.x : self.x + self.width]
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    def cut(self, image: NDArray[Pixel]) -> NDArray[Pixel]:
+        """This part of an image of the frame's size: a view."""
+        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+
+    def points(self, xy_px: FloatArray) -> FloatArray:
+        """Points (N, 2) in pixels of the frame -> in pixels of the window."""
+        return xy_px - (self.x, self.y)
+
+    def shares(self, points: FloatArray) -> FloatArray:
+        """Points (N, 2) in 0..1 of the frame -> in 0..1 of the window."""
+        if self.is_whole:
+            return points
+        height, width = self.frame_hw
+        return self.points(points * (width, height)) / (self.width, self.height)
 
     def keypoints(self, keypoints: Keypoints) -> Keypoints:
         """Keypoints in pixels of the frame -> in pixels of the window."""
-        return keypoints._replace(xy_px=keypoints.xy_px - (self.x, self.y))
+        return keypoints._replace(xy_px=self.points(keypoints.xy_px))
 
-    def inward(self, field: Field, size_hw: tuple[int, int]) -> Field:
-        """A field over the frame, any size -> the window's part of it at ``size_hw``."""
-        if self.is_whole:
-            return _scaled(field, size_hw)
-        box = self._box_in(field.shape)
-        finer = _shrunk(field, (size_hw[0] / box.height, size_hw[1] / box.width))
-        return _sampled(finer, self._box_in(finer.shape), size_hw, cv2.BORDER_REPLICATE, 0.0)
+    def moved(self, field: Field, to: "Window", size_hw: tuple[int, int], outside: float) -> Field:
+        """A field over this window, any size -> over ``to`` at ``size_hw``, else ``outside``.
 
-    def outward(self, field: Field, size_hw: tuple[int, int], outside: float) -> Field:
-        """A field over the window, any size -> over the frame at ``size_hw``, else ``outside``."""
-        if self.is_whole:
-            return _scaled(field, size_hw)
-        box = self._box_in(size_hw)
-        coarser = _shrunk(field, (box.height / field.shape[0], box.width / field.shape[1]))
-        height, width = coarser.shape
-        down, across = height / box.height, width / box.width
-        frame = _Box(-box.y * down, -box.x * across, size_hw[0] * down, size_hw[1] * across)
-        return _sampled(coarser, frame, size_hw, cv2.BORDER_CONSTANT, outside)
+        What it shows keeps its place in the frame.
+        """
+        if self == to:
+            return scaled(field, size_hw)
+        box = self._box_of(to, field.shape)
+        coarser = _shrunk(field, (size_hw[0] / box.height, size_hw[1] / box.width))
+        return _sampled(coarser, self._box_of(to, coarser.shape), size_hw, outside)
 
-    def _box_in(self, size_hw: Sequence[int]) -> "_Box":
-        """The window in cells of a field of ``size_hw`` over the frame."""
-        down, across = size_hw[0] / self.frame_hw[0], size_hw[1] / self.frame_hw[1]
-        return _Box(self.y * down, self.x * across, self.height * down, self.width * across)
+    def _box_of(self, other: "Window", size_hw: Sequence[int]) -> "_Box":
+        """``other`` in cells of a field of ``size_hw`` over this window."""
+        down, across = size_hw[0] / self.height, size_hw[1] / self.width
+        return _Box(
+            (other.y - self.y) * down, (other.x - self.x) * across,
+            other.height * down, other.width * across,
+        )  # fmt: skip
 
 
 class _Box(NamedTuple):
@@ -171,7 +183,8 @@ def _held(
     return np.clip(place, 0.0, frame_wh - sides), sides
 
 
-def _scaled(field: Field, size_hw: tuple[int, int]) -> Field:
+def scaled(field: Field, size_hw: tuple[int, int]) -> Field:
+    """``field`` (h, w) at ``size_hw``; the same object where it has that size."""
     if field.shape == size_hw:
         return field
     shrinks = size_hw[0] < field.shape[0] and size_hw[1] < field.shape[1]
@@ -185,19 +198,22 @@ def _shrunk(field: Field, ratio_hw: tuple[float, float]) -> Field:
         max(1, round(size * ratio)) if ratio < 1 else size
         for size, ratio in zip(field.shape, ratio_hw, strict=True)
     )
-    return _scaled(field, (size_hw[0], size_hw[1]))
+    return scaled(field, (size_hw[0], size_hw[1]))
 
 
-def _sampled(
-    field: Field, box: _Box, size_hw: tuple[int, int], border: int, outside: float
-) -> Field:
+def _sampled(field: Field, box: _Box, size_hw: tuple[int, int], outside: float) -> Field:
     """``box`` of ``field`` at ``size_hw``, linear between the centres of cells."""
     down, across = box.height / size_hw[0], box.width / size_hw[1]
     places = np.array(
         [[across, 0, box.x + across / 2 - 0.5], [0, down, box.y + down / 2 - 0.5]], np.float64
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    found = cv2.warpAffine(
-        field, places, size_hw[::-1], flags=flags, borderMode=border, borderValue=outside
+    found = np.asarray(
+        cv2.warpAffine(field, places, size_hw[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE),
+        np.float32,
     )
-    return np.asarray(found, np.float32)
+    row = box.y + (np.arange(size_hw[0]) + 0.5) * down
+    column = box.x + (np.arange(size_hw[1]) + 0.5) * across
+    found[(row < 0) | (row > field.shape[0])] = outside
+    found[:, (column < 0) | (column > field.shape[1])] = outside
+    return found

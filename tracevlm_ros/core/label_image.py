@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracevlm_ros.core.fovea import Window
 from tracevlm_ros.core.types import Frame, Masks
 
 LABELS = 65_535
@@ -61,15 +62,20 @@ def _within(part: tuple[slice, slice], whole: tuple[slice, slice]) -> tuple[slic
 
 
 def compose(
-    frame: Frame, trace_ids: Sequence[int], logits: Sequence[NDArray[np.float32] | None]
+    frame: Frame,
+    trace_ids: Sequence[int],
+    logits: Sequence[NDArray[np.float32] | None],
+    window: Window | None = None,
 ) -> Masks:
     """Each pixel goes to the trace with the highest logit above 0, of equal ones to the first.
 
-    ``logits[i]`` float32 (h, w) covers the whole frame at the model's mask size; None: no mask yet.
-    Between the centres of its cells a logit is interpolated linearly.
+    ``logits[i]`` float32 (h, w), any size, covers ``window``, outside of which there is no mask, or
+    the whole frame; None: no mask yet. Between the centres of its cells a logit is interpolated
+    linearly.
     """
-    height, width = frame.image_rgb.shape[:2]
-    labels = np.zeros((height, width), dtype=np.uint16)
+    image = np.zeros(frame.image_rgb.shape[:2], dtype=np.uint16)
+    labels = image if window is None else window.cut(image)
+    height, width = labels.shape
     shown = [(i, logit) for i, logit in zip(trace_ids, logits, strict=True) if logit is not None]
     earlier: list[_Scaled] = []
     for trace_id, logit in shown:
@@ -80,7 +86,7 @@ def compose(
         scaled = _Scaled(part.pixels, np.asarray(fine, dtype=np.float32))
         np.copyto(labels[part.pixels], label_of(trace_id), where=scaled.highest(earlier))
         earlier.append(scaled)
-    return Masks(frame.stamp_ns, frame.frame_id, labels, tuple(i for i, _ in shown))
+    return Masks(frame.stamp_ns, frame.frame_id, image, tuple(i for i, _ in shown))
 
 
 def _part_above_zero(logit: NDArray[np.float32], size_hw: tuple[int, int]) -> _Part | None:

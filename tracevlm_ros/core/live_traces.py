@@ -11,6 +11,7 @@ from tracevlm_ros.core.attention.trace import Trace
 from tracevlm_ros.core.camera_path import CameraPath
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.fovea import Window, whole
 from tracevlm_ros.core.label_image import label_of
 from tracevlm_ros.core.live_trace import LiveTrace
 from tracevlm_ros.core.lookup import values_at
@@ -117,20 +118,24 @@ class LiveTraces:
         seen_px = self._tracker.surely_seen(live.trace_id)
         return np.asarray((seen_px + 0.5) / (width, height), dtype=np.float64)
 
-    def steer(self, live: LiveTrace, carried: BoolArray, core: float) -> None:
-        """Move points that nobody sees into the ``carried`` mask (any size, whole frame).
+    def steer(self, live: LiveTrace, carried: BoolArray, window: Window, core: float) -> None:
+        """Move points that nobody sees into the ``carried`` mask (any size, over ``window``).
 
         Only of a closed trace: while one looks or draws, gaze itself says where the object is.
         """
         if live.trace.is_open or not carried.any():
             return
         hidden = self._tracker.status(live.trace_id) != PointStatus.TRACKED
-        if not self.is_lost(live) and self._all_on(carried, live.trace_id, hidden):
+        if not self.is_lost(live) and self._all_on(carried, live.trace_id, hidden, window=window):
             return
-        mask = cv2.resize(
-            carried.astype(np.uint8), self._size_hw[::-1], interpolation=cv2.INTER_NEAREST
+        mask = np.zeros(self._size_hw, np.bool_)
+        window.cut(mask)[:] = (
+            cv2.resize(
+                carried.astype(np.uint8), window.size_hw[::-1], interpolation=cv2.INTER_NEAREST
+            )
+            > 0
         )
-        self._tracker.steer(live.trace_id, np.asarray(mask > 0), core)
+        self._tracker.steer(live.trace_id, mask, core)
 
     def settle(self, masks: Masks, snapshots: tuple[TraceSnapshot, ...]) -> None:
         """Pull stray points back onto each good mask, and prepare for the next frame.
@@ -156,12 +161,19 @@ class LiveTraces:
             self._tracker.reanchor(trace_id, mask)
 
     def _all_on(
-        self, image: NDArray[Any], trace_id: int, asked: BoolArray | bool, value: int = 1
+        self,
+        image: NDArray[Any],
+        trace_id: int,
+        asked: BoolArray | bool,
+        value: int = 1,
+        window: Window | None = None,
     ) -> bool:
         """Whether the ``asked`` points of a trace that have a place all lie on ``value``.
 
-        ``image`` covers the frame at any size: masks at the frame's size need not be made.
+        ``image`` covers ``window``, or the frame, at any size: masks at the frame's size need not
+        be made. Outside the window nothing is.
         """
+        window = window or whole(self._size_hw)
         xy_px = self._tracker.positions(trace_id)
         points = xy_px[np.isfinite(xy_px).all(axis=1) & asked]
-        return bool((values_at(image, points, self._size_hw) == value).all())
+        return bool((values_at(image, window.points(points), window.size_hw) == value).all())

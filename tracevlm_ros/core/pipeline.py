@@ -174,7 +174,7 @@ class Pipeline:
         for live in shown:
             carried = self._memory.carried(live.trace_id)
             if carried is not None:
-                self._live.steer(live, carried, self.config.memory.core)
+                self._live.steer(live, carried.mask, carried.window, self.config.memory.core)
 
     def _mapped(self, sample: GazeSample, size_hw: tuple[int, int]) -> GazeSample:
         """Gaze as calibrated and without drift. A pointer is where it says; it tells of drift."""

@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tracevlm_ros.core.fovea import Window, whole
-from tracevlm_ros.core.mask_memory.looks import Looks, ObjectLook, take_looks
+from tracevlm_ros.core.mask_memory.looks import ObjectLook, take_looks
 from tracevlm_ros.core.mask_memory.small_picture import Field
 
 SIZE_HW = (90, 160)
 GRID = (16, 16)
-EVERYTHING = whole(SIZE_HW)
-
-
-def looks_of(seen: NDArray[np.float32], window: Window = EVERYTHING) -> Looks:
-    return take_looks(seen, window)
 
 
 def masked(left: int, width: int = 4) -> NDArray[np.bool_]:
@@ -51,8 +45,8 @@ def agreement(score: Field, mask: NDArray[np.bool_]) -> float:
 @pytest.mark.parametrize("width", [1, 4])
 def test_it_is_found_where_it_went(channels: int, width: int) -> None:
     here, there = masked(3, width), masked(10, width)
-    look = ObjectLook(looks_of(descriptors(here, channels)), share(here))
-    score = look.score(looks_of(descriptors(there, channels, seed=1)), SIZE_HW)
+    look = ObjectLook(take_looks(descriptors(here, channels)), share(here))
+    score = look.score(take_looks(descriptors(there, channels, seed=1)), SIZE_HW)
     assert score.shape == SIZE_HW
     assert agreement(score, there) > 0.6
     assert abs(float(score[share(there) > 0.5].mean())) < 1.5
@@ -60,41 +54,25 @@ def test_it_is_found_where_it_went(channels: int, width: int) -> None:
 
 def test_a_new_side_of_it_is_learned_and_the_first_is_kept() -> None:
     mask = masked(6)
-    look = ObjectLook(looks_of(descriptors(mask)), share(mask))
-    turned = looks_of(descriptors(mask, kinds=(2, 1), seed=2))
+    look = ObjectLook(take_looks(descriptors(mask)), share(mask))
+    turned = take_looks(descriptors(mask, kinds=(2, 1), seed=2))
     before = float(look.score(turned, SIZE_HW)[share(mask) > 0.5].mean())
     for seed in range(3, 60):
-        look.renew(looks_of(descriptors(mask, kinds=(2, 1), seed=seed)), share(mask))
+        look.renew(take_looks(descriptors(mask, kinds=(2, 1), seed=seed)), share(mask))
     after = float(look.score(turned, SIZE_HW)[share(mask) > 0.5].mean())
     assert after > before + 0.2
-    first = looks_of(descriptors(mask, seed=77))
+    first = take_looks(descriptors(mask, seed=77))
     assert agreement(look.score(first, SIZE_HW), mask) > 0.8
 
 
 def test_a_mask_of_everything_or_nothing_breaks_nothing() -> None:
     for everywhere in (0.0, 1.0):
         look = ObjectLook(
-            looks_of(descriptors(masked(6))), np.full(SIZE_HW, everywhere, np.float32)
+            take_looks(descriptors(masked(6))), np.full(SIZE_HW, everywhere, np.float32)
         )
-        assert np.isfinite(look.score(looks_of(descriptors(masked(6))), SIZE_HW)).all()
+        assert np.isfinite(look.score(take_looks(descriptors(masked(6))), SIZE_HW)).all()
 
 
 def test_grids_that_are_fine_enough_stay_as_they_are() -> None:
-    assert looks_of(np.ones((16, 20, 3), np.float32)).size_hw == (32, 40)
-    assert looks_of(np.ones((32, 32, 3), np.float32)).size_hw == (32, 32)
-
-
-def test_what_was_learned_in_one_window_is_told_of_another() -> None:
-    """The bar fills the left half of a window; the window moved, and nothing is said outside."""
-    bar = np.zeros(GRID, np.bool_)
-    bar[:, :8] = True
-    window, moved = Window(40, 20, 40, 40, SIZE_HW), Window(60, 30, 40, 40, SIZE_HW)
-    truth = np.zeros(SIZE_HW, np.float32)
-    truth[20:60, 40:60] = 1.0
-    look = ObjectLook(looks_of(descriptors(bar), window), truth)
-    score = look.score(looks_of(descriptors(bar, seed=5), moved), SIZE_HW)
-    assert (score[32:68, 62:78] > 0.3).all()
-    assert (score[32:68, 82:98] < -0.3).all()
-    outside = np.ones(SIZE_HW, np.bool_)
-    outside[28:72, 58:102] = False
-    assert not score[outside].any()
+    assert take_looks(np.ones((16, 20, 3), np.float32)).size_hw == (32, 40)
+    assert take_looks(np.ones((32, 32, 3), np.float32)).size_hw == (32, 32)

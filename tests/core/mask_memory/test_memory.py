@@ -6,7 +6,6 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.core.mask_memory.moving_square import SIZE_HW, answer, frame, truth
-from tracevlm_ros.core.fovea import whole
 from tracevlm_ros.core.mask_memory import MaskMemory, MaskMemoryConfig
 from tracevlm_ros.core.mask_memory.small_picture import Field
 from tracevlm_ros.core.tracking import FrameMotion
@@ -61,7 +60,8 @@ def test_the_model_is_offered_the_carried_mask_as_shares_once_there_is_one() -> 
     assert 0.0 <= shares.min() < 0.1
     assert 0.9 < shares.max() <= 1.0
     carried = memory.carried(TRACE)
-    np.testing.assert_array_equal(shares > 0.5, carried)
+    assert carried is not None
+    np.testing.assert_array_equal(shares > 0.5, carried.mask)
 
 
 def test_motion_alone_carries_a_mask_when_colours_are_switched_off() -> None:
@@ -100,7 +100,7 @@ def test_it_says_where_the_object_should_be_before_the_model_answers() -> None:
     memory.advance(frame(4), SEEN)
     carried = memory.carried(TRACE)
     assert carried is not None
-    full = cv2.resize(carried.astype(np.uint8), SIZE_HW[::-1], interpolation=cv2.INTER_NEAREST)
+    full = cv2.resize(carried.mask.astype(np.uint8), SIZE_HW[::-1], interpolation=cv2.INTER_NEAREST)
     assert iou(full > 0, truth(4)) > 0.8
 
 
@@ -186,13 +186,14 @@ def test_what_the_encoder_knows_again_is_found_where_nothing_was_carried(
     memory = MaskMemory(MaskMemoryConfig(colour_weight=0.0, kept=0.0, look_weight=weight))
     for index in range(4):
         memory.advance(frame(index), SEEN)
-        memory.see(seen_by_the_encoder(index), whole(SIZE_HW))
+        memory.see(seen_by_the_encoder(index))
         memory.fuse([TRACE], [answer(truth(index))], {})
     memory.advance(frame(20), SEEN)
-    memory.see(seen_by_the_encoder(20), whole(SIZE_HW))
+    memory.see(seen_by_the_encoder(20))
     carried = memory.carried(TRACE)
     assert carried is not None
-    full = cv2.resize(carried.astype(np.uint8), SIZE_HW[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    flags = carried.mask.astype(np.uint8)
+    full = cv2.resize(flags, SIZE_HW[::-1], interpolation=cv2.INTER_NEAREST) > 0
     assert (iou(full, truth(20)) > 0.6 if full.any() else False) is is_found
 
 
@@ -203,9 +204,9 @@ def test_features_that_are_missing_or_not_finite_change_nothing(
     silent, plain = told(4), told(4)
     for known in (silent, plain):
         known.advance(frame(4), SEEN)
-        known.see(seen_by_the_encoder(4), whole(SIZE_HW))
+        known.see(seen_by_the_encoder(4))
         known.fuse([TRACE], [answer(truth(4))], {})
     silent.advance(frame(5), SEEN)
-    silent.see(features, whole(SIZE_HW))
+    silent.see(features)
     plain.advance(frame(5), SEEN)
     np.testing.assert_array_equal(silent.prior(TRACE), plain.prior(TRACE))

@@ -9,27 +9,33 @@ from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.mask_memory.appearance import Appearance
 from tracevlm_ros.core.mask_memory.edges import follow_edges
 from tracevlm_ros.core.mask_memory.evidence import odds_of, share_of, trust_of_model
-from tracevlm_ros.core.mask_memory.small_picture import COLOURS, DenseMotion, carry, take_small
+from tracevlm_ros.core.mask_memory.small_picture import (
+    COLOURS,
+    DenseMotion,
+    carry,
+    small_size,
+    take_small,
+)
 from tracevlm_ros.synthetic.warped_video import textured_picture
 
 
 def test_a_small_picture_keeps_the_aspect_and_never_grows() -> None:
     picture = np.zeros((360, 640, 3), dtype=np.uint8)
-    assert take_small(picture, 160).grey.shape == (90, 160)
-    assert take_small(picture[:40, :30], 160).grey.shape == (40, 30)
-    assert take_small(picture[:1], 160).grey.shape == (1, 160)
+    assert take_small(picture, small_size((360, 640), 160)).size_hw == (90, 160)
+    assert small_size((40, 30), 160) == (40, 30)
+    assert small_size((1, 640), 160) == (1, 160)
 
 
 def test_every_colour_has_a_bin() -> None:
     values = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    colour = take_small(values, 64).colour
+    colour = take_small(values, (64, 64)).colour
     assert colour.min() >= 0
     assert colour.max() < COLOURS
 
 
 def test_a_field_is_carried_with_the_picture_and_doubted_where_it_was_uncovered() -> None:
     wide = textured_picture((96, 140), 4)
-    before, now = take_small(wide[:, 6:134], 128), take_small(wide[:, :128], 128)
+    before, now = (take_small(wide[:, at : at + 128], (96, 128)) for at in (6, 0))
     origin = DenseMotion().origin(before, now)
     field = np.zeros((96, 128), dtype=np.float32)
     field[30:60, 40:80] = 4.0
@@ -40,17 +46,17 @@ def test_a_field_is_carried_with_the_picture_and_doubted_where_it_was_uncovered(
 
 
 def test_colours_of_the_object_speak_for_it_and_unknown_ones_for_nobody() -> None:
-    picture = take_small(frame(0).image_rgb, max(SIZE_HW))
+    picture = take_small(frame(0).image_rgb, SIZE_HW)
     look = Appearance(picture, truth(0).astype(np.float32))
     ratio = look.log_ratio(picture)
     assert ratio[truth(0)].mean() > 2.0
     assert ratio[~truth(0)].mean() < 0.0
     blue = np.full((*SIZE_HW, 3), (40, 60, 220), dtype=np.uint8)
-    assert np.abs(look.log_ratio(take_small(blue, max(SIZE_HW)))).max() < 1e-6
+    assert np.abs(look.log_ratio(take_small(blue, SIZE_HW))).max() < 1e-6
 
 
 def test_the_first_look_is_never_unlearned() -> None:
-    picture = take_small(frame(0).image_rgb, max(SIZE_HW))
+    picture = take_small(frame(0).image_rgb, SIZE_HW)
     look = Appearance(picture, truth(0).astype(np.float32))
     ground = (~truth(0)).astype(np.float32)
     for _ in range(200):

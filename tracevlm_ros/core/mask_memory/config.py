@@ -10,7 +10,8 @@ class MaskMemoryConfig:
     """How a trace's mask is remembered from frame to frame. Evidence is in log-odds (natural log).
 
     ``enabled``: without it each frame's mask is the model's answer alone.
-    ``long_side``: the memory runs on a picture of at most this many pixels on its long side.
+    ``long_side``: the memory runs on a picture of at most this many pixels on its long side, which
+    shows what the model is shown (all of the frame, or ``fovea``'s part of it).
     ``model_bound`` is the most that the model's logit counts in one frame. ``kept`` is the share
     of the carried evidence that survives a frame, bounded by ``carried_bound``. ``colour_weight``
     times the log ratio of the object's colours to the rest's is added, at most

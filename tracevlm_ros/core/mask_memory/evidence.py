@@ -11,7 +11,7 @@ _SURE = 0.98
 
 
 def of_model(logit: Field, size_hw: tuple[int, int], bound: float) -> Field:
-    """The model's logits (any size, whole frame), bounded."""
+    """The model's logits (any size), bounded."""
     full = cv2.resize(logit, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(np.clip(full, -bound, bound), dtype=np.float32)
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracevlm_ros.core.fovea import Window
+from tracevlm_ros.core.fovea import scaled
 from tracevlm_ros.core.mask_memory.small_picture import Field
 
 _FINER = 2
@@ -26,14 +26,10 @@ _LEAST = 1e-6
 
 
 class Looks(NamedTuple):
-    """``features`` (h * w, C + 1) float32 of length 1 with a constant behind them, row by row.
-
-    They cover ``window`` of the frame.
-    """
+    """``features`` (h * w, C + 1) float32 of length 1 with a constant behind them, row by row."""
 
     features: NDArray[np.float32]
     size_hw: tuple[int, int]
-    window: Window
 
 
 class _Sums(NamedTuple):
@@ -43,8 +39,8 @@ class _Sums(NamedTuple):
     targets: NDArray[np.float64]
 
 
-def take_looks(descriptors: NDArray[np.float32], window: Window) -> Looks:
-    """Features (h, w, C) float32, any C, on a grid that covers ``window``."""
+def take_looks(descriptors: NDArray[np.float32]) -> Looks:
+    """Features (h, w, C) float32, any C, on a grid."""
     narrow = _narrowed(descriptors)
     height, width, channels = narrow.shape
     finer = _FINER if max(height, width) < _COARSE else 1
@@ -54,7 +50,7 @@ def take_looks(descriptors: NDArray[np.float32], window: Window) -> Looks:
     lengths = np.linalg.norm(all_of_them, axis=1, keepdims=True)
     unit = all_of_them / np.maximum(lengths, np.float32(_LEAST))
     features = np.concatenate([unit, np.ones_like(lengths)], axis=1)
-    return Looks(features, (finer * height, finer * width), window)
+    return Looks(features, (finer * height, finer * width))
 
 
 def _between(count: int, finer: int) -> NDArray[np.float32]:
@@ -85,7 +81,7 @@ class ObjectLook:
     """
 
     def __init__(self, looks: Looks, share: Field) -> None:
-        """``share`` (h, w) 0..1 over the frame, any size: how surely each pixel is the object's."""
+        """``share`` (h, w) 0..1, any size: how surely each pixel is the object's."""
         self._first = self._recent = _sums(looks, share)
         self._solve()
 
@@ -99,10 +95,10 @@ class ObjectLook:
         self._solve()
 
     def score(self, looks: Looks, size_hw: tuple[int, int]) -> Field:
-        """Over the frame at ``size_hw``: about 1 where the model sees the object, about -1 where it
-        sees something else, 0 where it does not look."""
+        """At ``size_hw``: about 1 where the model sees the object, about -1 where it sees
+        something else."""
         found = (looks.features @ self._weights).reshape(looks.size_hw)
-        return looks.window.outward(found, size_hw, 0.0)
+        return scaled(found, size_hw)
 
     def _solve(self) -> None:
         products = 0.5 * (self._first.products + self._recent.products)
@@ -114,7 +110,7 @@ class ObjectLook:
 
 def _sums(looks: Looks, share: Field) -> _Sums:
     """Both classes count alike, however small the object is."""
-    inside = looks.window.inward(share, looks.size_hw).ravel()
+    inside = scaled(share, looks.size_hw).ravel()
     outside = 1 - inside
     weights = 0.5 * (
         inside / max(float(inside.sum()), _LEAST) + outside / max(float(outside.sum()), _LEAST)

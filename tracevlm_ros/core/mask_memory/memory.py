@@ -1,10 +1,11 @@
 """Masks that remember: what was known before, carried along, beside what the model says now.
 
-Per trace a field of log-odds is kept at a small size. Each frame it is carried by dense flow and
-fades; the object's colours, the keypoints that are seen and the model's answer are added. So an
-answer that is wrong for a few frames does not show, an object that deforms is followed by its
-colours, and a trace whose points are lost can be found by its mask. A recursive Bayes filter with
-independence assumed where there is none; hence the bounds on every part.
+Per trace a field of log-odds is kept at a small size, over the part of the frame that the model is
+shown. Each frame it is carried by dense flow and fades; the object's colours, the keypoints that
+are seen and the model's answer are added. So an answer that is wrong for a few frames does not
+show, an object that deforms is followed by its colours, and a trace whose points are lost can be
+found by its mask. A recursive Bayes filter with independence assumed where there is none; hence the
+bounds on every part.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracevlm_ros.core.fovea import Window
+from tracevlm_ros.core.fovea import Window, whole
 from tracevlm_ros.core.mask_memory.appearance import Appearance
 from tracevlm_ros.core.mask_memory.config import MaskMemoryConfig
 from tracevlm_ros.core.mask_memory.edges import follow_edges
@@ -39,10 +40,14 @@ from tracevlm_ros.core.mask_memory.small_picture import (
 from tracevlm_ros.core.tracking import FrameMotion
 from tracevlm_ros.core.types import FloatArray, Frame
 
+_UNSEEN = -1.0
+"""Log-odds of what was outside the window: rather not the object."""
+
 
 @dataclass(slots=True)
 class _Remembered:
-    """``odds`` of the newest frame; ``carried`` is what a frame expects before it is looked at."""
+    """``odds``: all evidence so far, in the newest frame; ``carried`` is what that frame expects
+    before the model has looked at it, by that evidence, colours and looks."""
 
     odds: Field
     appearance: Appearance | None = None
@@ -52,10 +57,19 @@ class _Remembered:
 
 
 class Sight(NamedTuple):
-    """What the memory sees of a frame; ``origin`` is None where there is nothing to carry."""
+    """What the memory sees of a frame in ``window``; ``origin`` is None where there is nothing to
+    carry."""
 
+    window: Window
     now: SmallPicture
     origin: Origin | None
+
+
+class Carried(NamedTuple):
+    """Where an object should be: ``mask`` bool (h, w), any size, over ``window``."""
+
+    mask: Flags
+    window: Window
 
 
 class _Lesson(NamedTuple):
@@ -70,6 +84,8 @@ class _Lesson(NamedTuple):
 class MaskMemory:
     """One remembered mask a trace. Call ``advance`` and then ``fuse`` for every frame.
 
+    Fields cover one window of the frame, all of it until ``turn`` names another.
+
     Two parts of the work can be done at another time: ``look`` beside other work, before
     ``advance``, and ``learn`` after the result of ``fuse`` was used.
     """
@@ -83,6 +99,7 @@ class MaskMemory:
         """Forget every mask and the frame before."""
         self._traces: dict[int, _Remembered] = {}
         self._lessons: list[_Lesson] = []
+        self._window: Window | None = None
         self._now: SmallPicture | None = None
         self._looks: Looks | None = None
         self._is_blind = False
@@ -91,10 +108,6 @@ class MaskMemory:
         """Begin anew with a trace, known or not: its next answer is about something else."""
         self._traces.pop(trace_id, None)
 
-    def field_size(self, frame_hw: tuple[int, int]) -> tuple[int, int] | None:
-        """Height and width of its fields, which need nothing finer; None: it changes no logit."""
-        return small_size(frame_hw, self.config.long_side) if self.config.enabled else None
-
     def look(self, frame: Frame) -> Sight | None:
         """Look at the frame that comes next. Changes nothing; None for a memory that is disabled.
 
@@ -102,10 +115,14 @@ class MaskMemory:
         """
         if not self.config.enabled:
             return None
-        before, now = self._now, take_small(frame.image_rgb, self.config.long_side)
-        if before is None or not self._traces or before.grey.shape != now.grey.shape:
-            return Sight(now, None)
-        return Sight(now, self._motion.origin(before, now))
+        before, window = self._now, self._window
+        frame_hw = frame.image_rgb.shape[:2]
+        if window is None or window.frame_hw != frame_hw:
+            before, window = None, whole((frame_hw[0], frame_hw[1]))
+        now = self._picture(frame, window)
+        if before is None or not self._traces:
+            return Sight(window, now, None)
+        return Sight(window, now, self._motion.origin(before, now))
 
     def advance(self, frame: Frame, motion: FrameMotion, sight: Sight | None = None) -> None:
         """Carry every mask to ``frame``, to which the scene came by ``motion``.
@@ -122,16 +139,31 @@ class MaskMemory:
             return
         sight = sight or self.look(frame)
         assert sight is not None
-        self._now = sight.now
+        self._window, self._now = sight.window, sight.now
         if sight.origin is None:
             return
         for known in self._traces.values():
-            known.carried = self._expect(known, self._now, sight.origin)
+            known.odds = self.config.kept * carry(known.odds, sight.origin)
+            known.carried = self._expect(known, sight.now)
 
-    def see(self, descriptors: NDArray[np.float32] | None, window: Window) -> None:
-        """Compare ``window`` of this frame, as the encoder sees it, (h, w, C), with every object.
+    def turn(self, frame: Frame, window: Window) -> None:
+        """Go on in ``window`` of this frame: what is known keeps its place in the frame.
 
-        After ``advance`` and before ``fuse``; None from a model that tells no such thing. Features
+        After ``advance``. What the window before did not show was rather not the object.
+        """
+        before = self._window
+        if before is None or self._is_blind or before == window:
+            return
+        self._window, self._now = window, self._picture(frame, window)
+        for known in self._traces.values():
+            known.odds = before.moved(known.odds, window, self._now.size_hw, _UNSEEN)
+            if known.carried is not None:
+                known.carried = self._expect(known, self._now)
+
+    def see(self, descriptors: NDArray[np.float32] | None) -> None:
+        """Compare this frame's window, as the encoder sees it, (h, w, C), with every object.
+
+        After ``turn`` and before ``fuse``; None from a model that tells no such thing. Features
         that are not finite would spoil every frame to come and are passed over.
         """
         config = self.config
@@ -139,12 +171,12 @@ class MaskMemory:
             return
         if descriptors is None or not np.isfinite(descriptors).all():
             return
-        self._looks = take_looks(descriptors, window)
-        size_hw = (self._now.grey.shape[0], self._now.grey.shape[1])
+        self._looks = take_looks(descriptors)
+        size_hw = self._now.size_hw
         for known in self._traces.values():
             if known.carried is not None and known.look is not None:
                 said = config.look_weight * known.look.score(self._looks, size_hw)
-                known.carried += np.clip(said, -config.look_bound, config.look_bound)
+                known.carried = known.carried + np.clip(said, -config.look_bound, config.look_bound)
 
     def learn(self) -> None:
         """Judge the masks of the last frame, and learn from good ones how their objects look."""
@@ -156,13 +188,25 @@ class MaskMemory:
         """True where a mask was known that is not believed any more."""
         return trace_id in self._traces and self._expected(trace_id) is None
 
-    def carried(self, trace_id: int) -> Flags | None:
-        """Where the object should be in this frame, bool at the small size; None: not known."""
+    def carried(self, trace_id: int) -> Carried | None:
+        """Where the object should be in this frame, at the small size; None: not known."""
         expected = self._expected(trace_id)
-        return None if expected is None else np.asarray(expected > 0)
+        if expected is None or self._window is None:
+            return None
+        return Carried(np.asarray(expected > 0), self._window)
+
+    def moved(self, trace_id: int) -> Carried | None:
+        """Where the mask of the frame before went, by motion alone; None: not known.
+
+        Before ``fuse``. Colours, which ``carried`` asks too, speak for other places as well.
+        """
+        if self._expected(trace_id) is None or self._window is None:
+            return None
+        return Carried(np.asarray(self._traces[trace_id].odds > 0), self._window)
 
     def prior(self, trace_id: int) -> Field | None:
-        """The carried mask as shares 0..1 at the small size, for the model; None: not known."""
+        """The carried mask in this frame's window as shares 0..1 at the small size, for the model;
+        None: not known."""
         expected = self._expected(trace_id)
         return None if expected is None else share_of(expected)
 
@@ -172,7 +216,8 @@ class MaskMemory:
         logits: Sequence[Field | None],
         seeds: Mapping[int, FloatArray],
     ) -> list[Field | None]:
-        """The model's ``logits`` of this frame -> logits with the memory's say, in the same order.
+        """The model's ``logits`` of this frame's window -> logits of it with the memory's say, in
+        the same order.
 
         ``logits[i]`` None: the model was not asked; then the carried mask answers while it looks
         like the object. ``seeds`` (N, 2), 0..1 of the frame: keypoints that are surely on the
@@ -181,8 +226,10 @@ class MaskMemory:
         self._traces = {key: self._traces[key] for key in trace_ids if key in self._traces}
         if not self.config.enabled or self._is_blind or self._now is None:
             return list(logits)
+        assert self._window is not None
+        held = {trace_id: self._window.shares(places) for trace_id, places in seeds.items()}
         return [
-            self._fuse_one(trace_id, logit, self._now, seeds.get(trace_id))
+            self._fuse_one(trace_id, logit, self._now, held.get(trace_id))
             for trace_id, logit in zip(trace_ids, logits, strict=True)
         ]
 
@@ -193,19 +240,23 @@ class MaskMemory:
             return None
         return known.carried
 
-    def _expect(self, known: _Remembered, now: SmallPicture, origin: Origin) -> Field:
+    def _picture(self, frame: Frame, window: Window) -> SmallPicture:
+        size_hw = small_size(window.size_hw, self.config.long_side)
+        return take_small(window.cut(frame.image_rgb), size_hw)
+
+    def _expect(self, known: _Remembered, now: SmallPicture) -> Field:
         config = self.config
-        expected = config.kept * carry(known.odds, origin)
-        if known.appearance is not None and config.colour_weight:
-            colours = config.colour_weight * known.appearance.log_ratio(now)
-            expected += np.clip(colours, -config.colour_bound, config.colour_bound)
+        if known.appearance is None or not config.colour_weight:
+            return known.odds
+        colours = config.colour_weight * known.appearance.log_ratio(now)
+        expected = known.odds + np.clip(colours, -config.colour_bound, config.colour_bound)
         return np.asarray(expected, dtype=np.float32)
 
     def _fuse_one(
         self, trace_id: int, logit: Field | None, now: SmallPicture, seeds: FloatArray | None
     ) -> Field | None:
         config = self.config
-        size_hw = (now.grey.shape[0], now.grey.shape[1])
+        size_hw = now.size_hw
         known = self._traces.get(trace_id)
         model = None if logit is None else of_model(logit, size_hw, config.model_bound)
         if known is None or known.carried is None:

@@ -28,6 +28,11 @@ class SmallPicture(NamedTuple):
     grey: Image
     colour: NDArray[np.int32]
 
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        height, width = self.grey.shape
+        return height, width
+
 
 class Origin(NamedTuple):
     """Where each pixel of a picture was in the one before: ``x``, ``y`` float32 (h, w).
@@ -40,17 +45,16 @@ class Origin(NamedTuple):
     trust: Field
 
 
-def small_size(frame_hw: tuple[int, ...], long_side: int) -> tuple[int, int]:
-    """Height and width of the small picture of a frame."""
-    height, width = frame_hw
+def small_size(image_hw: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """Height and width of the small picture of an image."""
+    height, width = image_hw
     ratio = min(1.0, long_side / max(height, width))
     return max(1, round(height * ratio)), max(1, round(width * ratio))
 
 
-def take_small(image_rgb: Image, long_side: int) -> SmallPicture:
-    """Reduce uint8 (H, W, 3) to at most ``long_side`` pixels on its long side."""
-    size = small_size(image_rgb.shape[:2], long_side)[::-1]
-    rgb = np.asarray(cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+def take_small(image_rgb: Image, size_hw: tuple[int, int]) -> SmallPicture:
+    """Reduce uint8 (H, W, 3) to ``size_hw``."""
+    rgb = np.asarray(cv2.resize(image_rgb, size_hw[::-1], interpolation=cv2.INTER_AREA), np.uint8)
     grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     lab = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), dtype=np.int32)
     light = lab[..., 0] * LIGHT_BINS // 256
