@@ -1,5 +1,6 @@
 """A stroke looked at as the robot looks at it: through the fovea's window (``core.fovea``)."""
 
+import cv2
 import numpy as np
 import torch
 
@@ -34,14 +35,12 @@ def look_closer(judging: Judge, image_rgb: Image, prompt: TracePrompt) -> np.nda
     batch = trace_batch([within(prompt, window)], judging.model.config.tvp.max_keypoints)
     grounded = judging.model.ground(features.tokens, batch)
     logits = unspoken_masks(judging.model, features, grounded, batch)[0].numpy()
-    return window.outward(logits, (height, width), OUTSIDE)
+    found = np.full((height, width), OUTSIDE, np.float32)
+    window.cut(found)[:] = cv2.resize(logits, window.size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+    return found
 
 
 def within(prompt: TracePrompt, window: Window) -> TracePrompt:
     """``prompt`` in shares of the window instead of the frame."""
-    height, width = window.frame_hw
-    points = (prompt.points * (width, height) - (window.x, window.y)) / (
-        window.width,
-        window.height,
-    )
+    points = window.shares(prompt.points)
     return prompt._replace(points=dequantise(quantise(points)))
