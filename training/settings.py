@@ -60,7 +60,7 @@ class TrainConfig:
     """``model`` is a preset; ``paper`` switches off what the paper does not have (ADR 0007).
 
     ``seconds`` above 0 ends the run after that long, over all its pieces, before ``steps`` if need
-    be: for a machine lent by the minute. ``threads`` 0: as many as processors are idle at each
+    be. ``threads`` 0: as many as processors are idle at each
     step; results then differ in the last bits from run to run. ``precision`` bf16 computes in it
     where PyTorch's autocast does; weights stay fp32. ``device`` cpu, cuda, or auto: a GPU where
     there is one. ``loaders`` processes draw batches ahead of the training (0: it does so itself).

@@ -1,4 +1,4 @@
-"""The script that trains on a borrowed GPU, rehearsed on the CPU at the smallest size."""
+"""The script that trains on a GPU for a given time, rehearsed on the CPU at the smallest size."""
 
 import json
 import subprocess
