@@ -132,8 +132,9 @@ class Stream:
     def _pasted(self, photos: InstancePhotos, rng: np.random.Generator) -> Sample:
         """A photo, sometimes with one to three objects of other photos over it, always on one of
         which no object is known."""
-        is_bare = self.captioned is not None and rng.random() < self._config.bare_share
-        sample = self.captioned.sample(rng) if is_bare and self.captioned else photos.sample(rng)
+        share = self._config.bare_share
+        bare = self.captioned if self.captioned and rng.random() < share else None
+        sample = photos.sample(rng) if bare is None else bare.sample(rng)
         if sample.instances and rng.random() >= self._config.paste_share:
             return sample
         wanted = int(rng.integers(1, 4))
