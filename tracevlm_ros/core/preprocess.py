@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from tracevlm_ros.core.shrinking import shrunk
 from tracevlm_ros.core.types import Image
 
 
@@ -15,6 +16,8 @@ def fit_image(image_rgb: Image, size_hw: tuple[int, int]) -> Image:
     height, width = size_hw
     if image_rgb.shape[:2] == (height, width):
         return np.ascontiguousarray(image_rgb)
-    shrinks = image_rgb.shape[0] >= height and image_rgb.shape[1] >= width
-    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image_rgb, (width, height), interpolation=mode), dtype=np.uint8)
+    if image_rgb.shape[0] >= height and image_rgb.shape[1] >= width:
+        return shrunk(image_rgb, size_hw)
+    return np.asarray(
+        cv2.resize(image_rgb, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8
+    )

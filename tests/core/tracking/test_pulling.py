@@ -1,12 +1,13 @@
 """Re-anchoring by a mask of the object."""
 
+import cv2
 import numpy as np
 import pytest
 
 from tests.core.tracking.scenes import SIZE_HW, film, frame, started, stroke
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.tracking import CARRIED, TRACKED
-from tracevlm_ros.core.tracking.pulling import pull_into_mask
+from tracevlm_ros.core.tracking.pulling import core_of, nearest_on_mask, pull_into_mask
 from tracevlm_ros.synthetic.warped_video import textured_picture
 
 
@@ -97,3 +98,28 @@ def test_steering_finds_a_lost_trace_again_and_an_empty_mask_moves_nothing():
     assert tracker.steer(1, disc((100, 80), 30), core=0.4) == 40
     assert not tracker.lost(1)
     assert (np.hypot(*(tracker.positions(1) - (100, 80)).T) <= 30).all()
+
+
+def distance_to(mask, points):
+    row, column = np.nonzero(mask)
+    return [np.hypot(column - x, row - y).min() for x, y in points]
+
+
+@pytest.mark.parametrize("centre", [(60, 50), (0, 0), (SIZE_HW[1] - 1, SIZE_HW[0] - 1)])
+def test_the_nearest_pixel_is_found_wherever_mask_and_points_lie(centre):
+    """Only the part of the frame that holds both is looked at."""
+    mask = disc(centre, 15)
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 1, (60, 2)) * (SIZE_HW[1] - 1, SIZE_HW[0] - 1)
+    points = points[~mask[points[:, 1].round().astype(int), points[:, 0].round().astype(int)]]
+    found = nearest_on_mask(points, mask)
+    assert all(mask[int(y), int(x)] for x, y in found)
+    moved = np.hypot(*(found - points).T)
+    assert moved == pytest.approx(distance_to(mask, points), abs=1.5)
+
+
+@pytest.mark.parametrize("centre", [(60, 50), (0, 0), (SIZE_HW[1] - 1, 40)])
+def test_the_core_is_as_deep_as_in_the_whole_frame(centre):
+    mask = disc(centre, 15)
+    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
+    assert np.array_equal(core_of(mask, 0.4), mask & (depth >= 0.4 * depth.max()))

@@ -8,6 +8,7 @@ from tracevlm_ros.core.tracking.motion import PointStatus, apply_homography
 from tracevlm_ros.core.types import BoolArray, FloatArray, IntArray
 
 NO_PATCH = -1
+_NO_SLOTS: IntArray = np.empty(0, dtype=np.int64)
 
 
 class TracePoints:
@@ -28,6 +29,7 @@ class TracePoints:
         self.unseen: IntArray = np.empty(0, dtype=np.int64)
         self.doubtful: IntArray = np.empty(0, dtype=np.int64)
         self.keypoints: IntArray = np.empty(0, dtype=np.int64)
+        self._chosen: tuple[bytes, int, int] | None = None
         self.home: FloatArray = np.empty((0, 2))
         self.since: FloatArray = np.eye(3)
         self.misses = 0
@@ -61,6 +63,10 @@ class TracePoints:
         Returns the patch slots that are no longer needed. The spacing of the helpers is a power
         of two, so that a growing trace keeps most of them.
         """
+        chosen = (indices.tobytes(), helpers, len(self.xy))
+        if chosen == self._chosen:
+            return _NO_SLOTS
+        self._chosen = chosen
         wanted = indices
         if helpers > 0 and len(self.xy):
             spacing = 1 << max(0, (len(self.xy) - 1) // helpers).bit_length()

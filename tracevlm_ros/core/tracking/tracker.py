@@ -21,7 +21,7 @@ from tracevlm_ros.core.tracking.pictures import Pictures, correlation, shows_not
 from tracevlm_ros.core.tracking.pulling import core_of, nearest_on_mask, on_mask, pull_into_mask
 from tracevlm_ros.core.tracking.redetection import Redetection
 from tracevlm_ros.core.tracking.trace_points import NO_PATCH, TracePoints
-from tracevlm_ros.core.types import BoolArray, FloatArray, Frame
+from tracevlm_ros.core.types import BoolArray, FloatArray, Frame, IntArray
 
 
 class TraceTracker:
@@ -117,7 +117,7 @@ class TraceTracker:
         ``followed_points``: few keypoints alone do not tell how their object moves.
         """
         trace = self._trace(trace_id)
-        chosen = np.unique(np.asarray(indices, dtype=np.int64).reshape(-1))
+        chosen = _ascending(np.asarray(indices, dtype=np.int64).reshape(-1))
         if len(chosen) and not 0 <= chosen[0] <= chosen[-1] < len(trace):
             raise InputError(
                 f"trace {trace_id}: keypoint {chosen[0] if chosen[0] < 0 else chosen[-1]} of "
@@ -245,3 +245,8 @@ class TraceTracker:
         self._background.reset()
         self._lose_all()
         return still("size")._replace(homography=homography)
+
+
+def _ascending(indices: IntArray) -> IntArray:
+    """Each of ``indices`` (K,) once, in order; they mostly are."""
+    return indices if (indices[1:] > indices[:-1]).all() else np.unique(indices)
