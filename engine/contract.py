@@ -25,12 +25,13 @@ all weights.
                  keypoint slots that callers pad to
     limits       {"max_traces", "max_prompt_tokens", "max_new_tokens"} -> integer
     graphs       name of ``graph_specs`` -> {"file", "inputs", "outputs"}, the last two as written
-                 by ``describe_tensors``; "track" may be absent
+                 by ``describe_tensors``; "track" and "words" may be absent
     files        every other file of the directory -> {"bytes", "sha256"}, external data included
     preprocessing, tokenizer, prompt, provenance   sections owned by those who write them;
                  prompt["masks_from_stroke"] true: the graph "mask" reads the stroke and the prior,
                  and gives a mask before any word; prompt["dialogues"] true: trained on dialogues;
-                 prompt["locates"] true: trained to draw the trace of what a text describes
+                 prompt["locates"] true: trained to find what a text describes, by the graph "words"
+                 where there is one, else by a trace that it writes
 """
 
 from collections.abc import Mapping
@@ -140,7 +141,7 @@ GRAPHS: dict[str, GraphSpec] = {
 
 PRIMITIVE, STATIC_CACHE = "primitive", "static-cache"
 FLAVOURS = (PRIMITIVE, STATIC_CACHE)
-TRACK = "track"
+TRACK, WORDS = "track", "words"
 TRACK_LEVELS = 4
 NEW = "new_"
 """Before the name of a static cache's tensor: the output that is written over it."""
@@ -158,6 +159,19 @@ def _track_spec() -> GraphSpec:
         inputs={**levels, "points": TensorSpec("float32", ("M", 2))},
         outputs={"moved": TensorSpec("float32", ("M", 2)), "error": TensorSpec("float32", ("M",))},
     )
+
+
+_WORDS_SPEC = GraphSpec(
+    # T texts about one frame; valid is 1 for real tokens, 0 for padding. Above 0 lies what each
+    # text describes.
+    inputs={
+        "deep": TensorSpec("float32", (1, "C_deep", "h_deep", "w_deep")),
+        "shallow": TensorSpec("float32", (1, "C_shallow", "h_shallow", "w_shallow")),
+        "ids": TensorSpec("int64", ("T", "most_words")),
+        "valid": TensorSpec("float32", ("T", "most_words")),
+    },
+    outputs={"word_logits": TensorSpec("float32", ("T", "h_shallow", "w_shallow"))},
+)
 
 
 def cache_names(layers: int) -> tuple[str, ...]:
@@ -188,7 +202,11 @@ def _static_spec(layers: int, cache_dtype: str) -> GraphSpec:
 
 
 def graph_specs(
-    flavour: str = PRIMITIVE, layers: int = 1, cache_dtype: str = "float32", track: bool = False
+    flavour: str = PRIMITIVE,
+    layers: int = 1,
+    cache_dtype: str = "float32",
+    track: bool = False,
+    words: bool = False,
 ) -> dict[str, GraphSpec]:
     """Every graph of a model directory; ``layers`` and ``cache_dtype`` matter to a static cache."""
     specs = dict(GRAPHS)
@@ -197,6 +215,8 @@ def graph_specs(
         specs["decode"] = _static_spec(layers, cache_dtype)
     if track:
         specs[TRACK] = _track_spec()
+    if words:
+        specs[WORDS] = _WORDS_SPEC
     return specs
 
 

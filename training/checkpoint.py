@@ -6,6 +6,7 @@ what is needed to score, export or train on, at a seventh of the size.
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +17,15 @@ from safetensors.torch import load_file, save_file
 from tracevlm_ros.core.errors import InputError
 
 FORMAT = 1
+_FOLDERS = ("photos", "captions")
 PACKED = ".safetensors"
 
 
 class Checkpoint(NamedTuple):
     """``step`` steps are done; ``seconds`` is the wall time spent so far, over all pieces.
 
-    The stream's state is its seed (in ``config``) and ``step``.
+    The stream's state is its seed (in ``config``) and ``step``. ``earlier``: the runs whose weights
+    it began from, oldest first, as ``summary`` tells them.
     """
 
     config: dict[str, Any]
@@ -32,11 +35,29 @@ class Checkpoint(NamedTuple):
     optimiser: list[dict[str, Any]]
     random_state: torch.Tensor
     history: list[dict[str, Any]]
+    earlier: Sequence[dict[str, Any]] = ()
+
+    def summary(self) -> dict[str, Any]:
+        """What a later run keeps of this one: stage, seed, steps, seconds, data."""
+        data = {k: v for k, v in self.config["data"].items() if k not in _FOLDERS}
+        names = {k: Path(self.config["data"].get(k) or "").name for k in _FOLDERS}
+        return {
+            "stage": self.config["stage"],
+            "seed": self.config["seed"],
+            "steps": self.step,
+            "seconds": round(self.seconds, 1),
+            "data": {**data, **names},
+        }
+
+    @property
+    def maps_words(self) -> bool:
+        """Whether its run taught the map of what a text describes."""
+        return str(self.config["stage"]) == "words"
 
     @property
     def locates(self) -> bool:
-        """Whether its run learned to draw the trace of what a text describes."""
-        return float(self.config["data"].get("told_share", 0.0)) > 0.0
+        """Whether its run learned to find what a text describes, by a map or by a trace."""
+        return self.maps_words or float(self.config["data"].get("told_share", 0.0)) > 0.0
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -84,9 +105,14 @@ def pack(checkpoint: Checkpoint, path: Path) -> None:
         for name, value in checkpoint.weights.items()
     }
     data = checkpoint.config["data"]
-    names = {key: Path(data[key]).name for key in ("photos", "captions") if data.get(key)}
+    names = {key: Path(data[key]).name for key in _FOLDERS if data.get(key)}
     config = {**checkpoint.config, "data": {**data, **names}}
-    about = {"config": config, "step": checkpoint.step, "seconds": checkpoint.seconds}
+    about = {
+        "config": config,
+        "step": checkpoint.step,
+        "seconds": checkpoint.seconds,
+        "earlier": list(checkpoint.earlier),
+    }
     save_file(weights, path, {name: json.dumps(value) for name, value in about.items()})
 
 

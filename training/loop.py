@@ -27,7 +27,14 @@ from training.prefetch import Batches
 from training.processors import idle_processors
 from training.recorded import RecordedStep
 from training.settings import STAGES, TrainConfig
-from training.steps import Terms, grounding_terms, joint_terms, total, vision_terms
+from training.steps import (
+    Terms,
+    grounding_terms,
+    joint_terms,
+    total,
+    vision_terms,
+    word_terms,
+)
 from training.tokenizer import load_tokenizer, prompt_layout
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -92,7 +99,8 @@ class Trainer:
             config.data, self.model.config, self.tokenizer, self.layout, config.seed
         )
         self._weights = self._class_weights()
-        draw = self.stream.vision if config.stage == "vision" else self.stream.joint
+        draws = {"vision": self.stream.vision, "words": self.stream.words}
+        draw = draws.get(config.stage, self.stream.joint)
         self._batches = Batches(draw, config.steps, config.loaders, self.device.type == "cuda")
         trained = freeze_for(config.stage, self.model)
         set_training(config.stage, self.model)
@@ -100,12 +108,15 @@ class Trainer:
         self._recorded = self._record() if config.recorded else None
         self.step, self._seconds = 0, 0.0
         self._history: list[dict[str, Any]] = []
+        self._earlier: list[dict[str, Any]] = []
         self._stop = False
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT_NAME).exists():
             self._resume(load_checkpoint(folder / CHECKPOINT_NAME))
         elif initial is not None:
-            say(load_initial(self.model, load_checkpoint(initial).weights))
+            before = load_checkpoint(initial)
+            self._earlier = [*before.earlier, before.summary()]
+            say(load_initial(self.model, before.weights))
         say(f"{config.stage}: {trained:,} parameters train, step {self.step} of {config.steps}")
 
     def run(self, until: int | None = None) -> None:
@@ -144,6 +155,7 @@ class Trainer:
                 optimiser=self.optimiser.state_dict(),
                 random_state=torch.get_rng_state(),
                 history=self._history,
+                earlier=self._earlier,
             ),
         )
 
@@ -205,6 +217,8 @@ class Trainer:
             if self.config.stage == "vision":
                 image, labels = batch
                 return vision_terms(self.model, image, labels, self._weights)
+            if self.config.stage == "words":
+                return word_terms(self.model, batch)
             terms = grounding_terms if self.config.stage == "grounding" else joint_terms
             return terms(self.model, batch, self.config.loss, self._weights)
 
@@ -237,7 +251,7 @@ class Trainer:
         self.optimiser.load_state_dict(checkpoint.optimiser)
         torch.set_rng_state(checkpoint.random_state)
         self.step, self._seconds = checkpoint.step, checkpoint.seconds
-        self._history = checkpoint.history
+        self._history, self._earlier = checkpoint.history, list(checkpoint.earlier)
 
     def _evaluate(self) -> None:
         from training.evaluation import Judge, evaluate_synthetic

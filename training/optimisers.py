@@ -11,7 +11,7 @@ from torch import nn
 
 from training.settings import OptimiserConfig
 
-_NOT_MUON = ("embed_tokens", "patch_heads", "order", "frame", "weights")
+_NOT_MUON = ("embed_tokens", "patch_heads", "order", "frame", "weights", "words", "places")
 
 
 class Optimisers:

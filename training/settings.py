@@ -15,6 +15,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "grounding": ("visual", "patch_heads", "tvp", "trace_heads", "pixel_decoder"),
     "joint": ("visual", "patch_heads", "tvp", "trace_heads", "model", "pixel_decoder"),
     "language": ("model",),
+    "words": ("word_map",),
 }
 """What each stage trains, by the first name of the parameter; everything else is frozen."""
 

@@ -2,8 +2,9 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from training.data.batch import Batch
+from training.data.batch import Batch, WordBatch
 from training.losses import LossConfig, dice_loss, label_loss, ref_loss, text_loss
 from training.model.codebook import SCALES, TOKENS_PER_SCALE
 from training.model.tracevlm import TraceVLM
@@ -11,6 +12,7 @@ from training.model.tvp import Grounded
 from training.model.vision import VisionFeatures
 
 Terms = dict[str, Tensor]
+_REF_OF_WORDS = 4.0
 
 
 def vision_terms(
@@ -50,6 +52,23 @@ def joint_terms(
         **words,
         **_mask_terms(model, batch, features, grounded, spoken, config),
         **_label_terms(model, batch, features, grounded, config, weights),
+    }
+
+
+def word_terms(model: TraceVLM, batch: WordBatch) -> Terms:
+    """What texts describe, from an encoder that stays as it is: ref, dice."""
+    assert model.word_map is not None
+    with torch.no_grad():
+        features = model.encode(batch.image)
+    index = batch.image_index
+    logits = model.word_map(
+        features.deep[index], features.shallow[index], batch.ids, batch.valid
+    ).float()
+    described = batch.masks.flatten(1).amax(1) > 0
+    ref = F.binary_cross_entropy_with_logits(logits, batch.masks)
+    return {
+        "ref": _REF_OF_WORDS * ref,
+        "dice": dice_loss(logits[described], batch.masks[described]),
     }
 
 

@@ -79,18 +79,20 @@ def _run_nano(arguments: argparse.Namespace) -> int:
     from engine.export.directory import DEFAULT_LIMITS, Form
     from engine.export.model_directory import nano_reference, write_model_directory
     from training.checkpoint import load_checkpoint
-    from training.data.sample import PATCH_CLASSES
-    from training.model.tracevlm import TraceVLM
-    from training.settings import TrainConfig
     from training.tokenizer import load_tokenizer
+    from training.trained_model import trained_model
 
     checkpoint = load_checkpoint(Path(arguments.source))
-    config = TrainConfig.of_mapping(checkpoint.config)
-    model = TraceVLM(config.model_config(), PATCH_CLASSES)
-    model.load_state_dict(checkpoint.weights)
-    form = Form(arguments.flavour, arguments.precision or "fp32", arguments.track_size)
+    model = trained_model(checkpoint)
+    said = _provenance(checkpoint, arguments.scores)
+    locates = checkpoint.locates and finds(said.get("scores", ()))
+    form = Form(
+        arguments.flavour,
+        arguments.precision or "fp32",
+        arguments.track_size,
+        words=locates and checkpoint.maps_words,
+    )
     limits = _limits(arguments, DEFAULT_LIMITS)
-    said = _provenance(checkpoint.config, checkpoint.step, checkpoint.seconds, arguments.scores)
     model_id = arguments.model_id or "tracevlm-nano"
 
     def export(form: Form, directory: Path, say: Any = print) -> Any:
@@ -103,7 +105,7 @@ def _run_nano(arguments: argparse.Namespace) -> int:
             limits,
             say,
             form,
-            checkpoint.locates and finds(said.get("scores", ())),
+            locates,
         )
 
     exported = export(form, arguments.out)
@@ -190,20 +192,13 @@ def finds(scores: Sequence[Mapping[str, Any]]) -> bool:
     return min(found, default=1.0) >= 0.5
 
 
-def _provenance(
-    config: Mapping[str, Any], step: int, seconds: float, scores: Path | None
-) -> dict[str, Any]:
+def _provenance(checkpoint: Any, scores: Path | None) -> dict[str, Any]:
     """What the manifest says of the training; no path of the machine that trained."""
-    folders = ("photos", "captions")
-    data = {key: value for key, value in config["data"].items() if key not in folders}
     found: dict[str, Any] = {
         "trained_by": f"tracevlm train, tracevlm_ros {__version__}",
-        "stage": config["stage"],
-        "seed": config["seed"],
-        "steps": step,
-        "hours": round(seconds / 3600.0, 2),
-        "paper_mode": config["paper"],
-        "data": {**data, **{key: Path(config["data"].get(key, "")).name for key in folders}},
+        **checkpoint.summary(),
+        "earlier": list(checkpoint.earlier),
+        "paper_mode": checkpoint.config["paper"],
         "card": "MODEL_CARD.md",
     }
     if scores is not None:

@@ -47,15 +47,16 @@ DEFAULT_LIMITS = Limits()
 
 class Form(NamedTuple):
     """How a network is exported. ``track_hw`` is the size of the pictures that the graph ``track``
-    takes, None for no such graph."""
+    takes, None for no such graph; ``words``: with the graph that finds what a text describes."""
 
     flavour: str = PRIMITIVE
     precision: str = "fp32"
     track_hw: tuple[int, int] | None = None
+    words: bool = False
 
     def specs(self, layers: int) -> dict[str, GraphSpec]:
         cache_dtype = CACHE_TYPES[self.precision]
-        return graph_specs(self.flavour, layers, cache_dtype, track=self.track_hw is not None)
+        return graph_specs(self.flavour, layers, cache_dtype, self.track_hw is not None, self.words)
 
     def sizes(self, network: Mapping[str, int], limits: Limits) -> dict[str, int]:
         """Those that the network fixes, and those that follow from the form."""

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from engine.contract import PRIMITIVE, TRACK
+from engine.contract import PRIMITIVE, TRACK, WORDS
 from engine.export.language_graphs import language_graph
 from engine.export.track_graph import TrackGraph
 from engine.export.weight_types import set_weight_type
@@ -73,6 +73,9 @@ def nano_graph(name: str, model: TraceVLM, flavour: str = PRIMITIVE) -> nn.Modul
     """The module of graph ``name``, in the types of ``model``'s weights."""
     if name == TRACK:
         return TrackGraph().eval()
+    if name == WORDS:
+        assert model.word_map is not None
+        return model.word_map.eval()
     if name in _OWN:
         return _OWN[name](model).eval()
     return language_graph(name, flavour, model.model).eval()

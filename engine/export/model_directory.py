@@ -44,7 +44,7 @@ def write_model_directory(
     locates: bool = False,
 ) -> Exported:
     """Write ``directory`` anew; nothing is left half written, since a finished copy replaces it.
-    ``locates``: ``model`` has learned to draw the trace of what a text describes.
+    ``locates``: ``model`` has learned to find what a text describes; ``form.words``: by its map.
 
     In ``model``, norms are folded into convolutions and weights rounded to fp16, in place. Raises
     EngineError when ``directory`` exists
@@ -90,7 +90,7 @@ def write_graphs(
 
 def nano_reference(model: TraceVLM) -> TorchBackend:
     """``model`` in fp32, as a back end to compare exports with; exporting has rounded it."""
-    specs = graph_specs(track=True)
+    specs = graph_specs(track=True, words=model.word_map is not None)
     return TorchBackend({name: nano_graph(name, model) for name in specs}, specs)
 
 
@@ -115,6 +115,7 @@ def model_sizes(config: ModelConfig) -> dict[str, int]:
         "w_shallow": 2 * vision.grid,
         "h_mask": 4 * vision.grid,
         "w_mask": 4 * vision.grid,
+        "most_words": config.words.most_words,
     }
 
 

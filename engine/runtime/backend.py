@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.contract import TensorSpec
+from engine.contract import TRACK, WORDS, TensorSpec
 
 Array = NDArray[Any]
 
@@ -32,6 +32,8 @@ class Resident(Protocol):
 
 
 Tensor = Array | Resident
+LAZY = (TRACK, WORDS)
+"""Graphs that are opened when they are first run: on the CPU, OpenCV tracks, and few search."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 

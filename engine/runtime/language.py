@@ -53,6 +53,10 @@ class Language:
         self._prompting = open_prompting(manifest)
         self._limits = (manifest.max_prompt_tokens, manifest.max_new_tokens)
 
+    def encode(self, text: str) -> NDArray[np.int64]:
+        """Ids of plain text, as it stands in a question."""
+        return self._prompting.encode(text)
+
     def ask(
         self, enhanced: NDArray[np.float32], trace_tokens: NDArray[np.float32], text: str | None
     ) -> Question:

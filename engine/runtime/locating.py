@@ -8,12 +8,7 @@ from numpy.typing import NDArray
 from engine.runtime.language import Language, begin_turn
 from engine.runtime.memory_pressure import MemoryPressure
 from tracevlm_ros.core.answers import parse_trace
-from tracevlm_ros.core.engine import TracePrompt
 from tracevlm_ros.core.types import FloatArray
-
-STEP_S = 0.175
-"""From one keypoint of a drawn trace to the next, since a model draws places and no times: the
-median of training's acts, thinned to six keypoints (60 scenes)."""
 
 
 def find_points(
@@ -39,11 +34,3 @@ def find_points(
             said = part
     points = parse_trace(said).points
     return None if cancelled() or not len(points) else points
-
-
-def as_prompt(points: FloatArray, max_keypoints: int) -> TracePrompt:
-    """``points`` as a trace drawn in one go; those beyond ``max_keypoints`` are left out."""
-    kept = points[:max_keypoints]
-    dt_s = np.full(len(kept), STEP_S)
-    dt_s[0] = 0.0
-    return TracePrompt(kept, dt_s, np.zeros(len(kept), dtype=np.bool_))

@@ -20,6 +20,7 @@ from engine.contract import (
     PRIMITIVE,
     TOKENIZER_NAME,
     TRACK,
+    WORDS,
     GraphSpec,
     TensorSpec,
     describe_tensors,
@@ -178,7 +179,7 @@ def _specs(
 ) -> dict[str, GraphSpec]:
     layers = 1 if flavour == PRIMITIVE else _integers(document, "sizes", ("layers",))["layers"]
     cache_dtype = _dtype(document, "cache_dtype", tuple(ITEM_BYTES))
-    return graph_specs(flavour, layers, cache_dtype, track=TRACK in graphs)
+    return graph_specs(flavour, layers, cache_dtype, track=TRACK in graphs, words=WORDS in graphs)
 
 
 def _integers(document: Mapping[str, Any], key: str, names: tuple[str, ...]) -> dict[str, int]:

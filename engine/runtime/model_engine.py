@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.contract import CODEBOOK_TOKENS
+from engine.contract import CODEBOOK_TOKENS, WORDS
 from engine.runtime.backend import Backend, Tensor, host
 from engine.runtime.dialogue import Dialogue
 from engine.runtime.language import Language
@@ -25,14 +25,16 @@ from engine.runtime.limits import (
     require_prompts,
     require_seg_embeddings,
 )
-from engine.runtime.locating import as_prompt, find_points
+from engine.runtime.locating import find_points
 from engine.runtime.manifest import Manifest
 from engine.runtime.memory_pressure import MemoryPressure, Prefixes
 from engine.runtime.passes import Cache
 from engine.runtime.prompting import Question
+from engine.runtime.word_search import WordSearch
 from tracevlm_ros.core.engine import EngineInfo, Location, TracePrompt
 from tracevlm_ros.core.errors import EngineMismatch
 from tracevlm_ros.core.preprocess import fit_image
+from tracevlm_ros.core.strokes import as_prompt, stroke_in
 from tracevlm_ros.core.types import Description, Image
 
 _SHARED = ("tokens", "deep", "shallow")
@@ -96,6 +98,11 @@ class ModelEngine:
         self._backend = backend
         self._language = Language(backend, manifest)
         self._memory = MemoryPressure()
+        self._search = (
+            WordSearch(backend, self._memory, manifest, self._language.encode)
+            if WORDS in manifest.graphs
+            else None
+        )
         self._closed = False
 
     @property
@@ -177,7 +184,9 @@ class ModelEngine:
     def locate(
         self, features: Any, text: str, cancelled: Callable[[], bool] = lambda: False
     ) -> Location | None:
-        """See ``Locator.locate``; the mask is that of the stroke alone.
+        """See ``Locator.locate``: a stroke through what the model's map of the text shows, or, of
+        a model without that map, the trace that it writes. The mask is that of the stroke alone; a
+        stroke of the map is drawn anew inside its mask.
 
         Raises EngineMismatch for a longer text than the model reads, and where it has not learned
         to locate.
@@ -189,15 +198,25 @@ class ModelEngine:
                 f"the model '{self._info.model_id}' has not learned to locate (prompt.locates in "
                 "its manifest); load one that has"
             )
-        tokens = host(seen.tokens)[0]
-        points = find_points(self._language, self._memory, tokens, text, cancelled)
+        points = None if cancelled() else self._points_of(text, seen, cancelled)
         if points is None or cancelled():
             return None
         if self._unspoken is None:
             return Location(points, None)
         grounded = self.ground(seen, [as_prompt(points, self._info.max_keypoints)])
         (logits,) = self.segment(grounded, [self._unspoken])
+        if self._search is not None and logits is not None:
+            within = stroke_in(logits)
+            points = points if within is None else within
         return Location(points, logits)
+
+    def _points_of(
+        self, text: str, seen: Features, cancelled: Callable[[], bool]
+    ) -> NDArray[np.float64] | None:
+        if self._search is not None:
+            return stroke_in(self._search.look_for(text, seen.deep, seen.shallow))
+        tokens = host(seen.tokens)[0]
+        return find_points(self._language, self._memory, tokens, text, cancelled)
 
     def _dialogue(self, frame: Grounded, index: int) -> Dialogue:
         def begin(question: str | None) -> Question:

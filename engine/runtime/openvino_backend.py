@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import openvino
 
-from engine.contract import PRIMITIVE, TRACK, GraphSpec, TensorSpec
-from engine.runtime.backend import NOTHING, Array, Resident, Tensor, host
+from engine.contract import PRIMITIVE, TRACK, WORDS, GraphSpec, TensorSpec
+from engine.runtime.backend import LAZY, NOTHING, Array, Resident, Tensor, host
 from engine.runtime.manifest import Manifest
 from tracevlm_ros.core.errors import BackendError, EngineMismatch
 
-THREADS = {"vision": 2, "tvp": 2, "prefill": 1, "decode": 1, "mask": 2, TRACK: 2}
+THREADS = {"vision": 2, "tvp": 2, "prefill": 1, "decode": 1, "mask": 2, TRACK: 2, WORDS: 1}
 """As for ONNX Runtime: the slow path takes one thread only."""
 BF16_GRAPHS = ("vision", "prefill", "mask")
 
@@ -54,14 +54,14 @@ class OpenVinoBackend:
                 f"{manifest.directory} is of flavour {manifest.flavour}, openvino-cpu runs "
                 f"{PRIMITIVE}; export with --flavour {PRIMITIVE}"
             )
-        core = openvino.Core()
-        is_bf16 = has_bf16(core)
-        self._graphs = manifest.graphs
-        self._requests = {
-            name: _open(core, name, str(path), manifest.graphs[name], is_bf16)
-            for name, path in manifest.graph_paths.items()
-        }
-        self._locks = {name: threading.Lock() for name in self._requests}
+        self._core = openvino.Core()
+        self._is_bf16 = has_bf16(self._core)
+        self._graphs, self._paths = manifest.graphs, manifest.graph_paths
+        self._locks = {name: threading.Lock() for name in self._graphs}
+        self._requests: dict[str, Any] = {}
+        for graph in self._graphs:
+            if graph not in LAZY:
+                self._request(graph)
 
     @property
     def name(self) -> str:
@@ -79,8 +79,8 @@ class OpenVinoBackend:
             raise EngineMismatch(f"{self.name} writes nothing in place; export as primitive")
         spec = self._graphs[graph]
         given = {name: np.ascontiguousarray(host(inputs[name])) for name in spec.inputs}
-        request = self._requests[graph]
         with self._locks[graph]:
+            request = self._request(graph)
             try:
                 request.infer(given, share_inputs=True)
                 found = {name: request.get_tensor(name).data.copy() for name in spec.outputs}
@@ -101,6 +101,13 @@ class OpenVinoBackend:
             f"{self.name} writes nothing in place ({len(specs)} tensors asked); export with "
             "--flavour primitive"
         )
+
+    def _request(self, graph: str) -> Any:
+        """Compiled at once for all graphs but ``LAZY`` ones."""
+        if graph not in self._requests:
+            path, spec = str(self._paths[graph]), self._graphs[graph]
+            self._requests[graph] = _open(self._core, graph, path, spec, self._is_bf16)
+        return self._requests[graph]
 
     def close(self) -> None:
         self._requests.clear()

@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from engine.contract import TRACK, GraphSpec, TensorSpec
-from engine.runtime.backend import NOTHING, Array, Resident, Tensor
+from engine.contract import TRACK, WORDS, GraphSpec, TensorSpec
+from engine.runtime.backend import LAZY, NOTHING, Array, Resident, Tensor
 from engine.runtime.manifest import Manifest, as_text
 from tracevlm_ros.core.errors import BackendError, EngineMismatch
 
-THREADS = {"vision": 2, "tvp": 2, "prefill": 1, "decode": 1, "mask": 2, TRACK: 2}
+THREADS = {"vision": 2, "tvp": 2, "prefill": 1, "decode": 1, "mask": 2, TRACK: 2, WORDS: 1}
 """Threads per graph on the CPU. The slow path computes in its caller's thread, whose priority is
 low; one decoded token is too little work to share anyway."""
-LAZY = (TRACK,)
-"""Graphs that are opened when they are first run: on the CPU, OpenCV tracks."""
 _ERRORS_ONLY = 3
 _INT4_IN_INT8 = "4"
 """Multiply weights of 4 bits with activations rounded to int8."""

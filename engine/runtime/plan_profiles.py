@@ -8,7 +8,7 @@ static cache a third one for prompts.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from engine.contract import CODEBOOK_TOKENS, PER_CALL, STATIC_CACHE, TRACK, TensorSpec
+from engine.contract import CODEBOOK_TOKENS, PER_CALL, STATIC_CACHE, TRACK, WORDS, TensorSpec
 from engine.runtime.manifest import Manifest
 
 MAX_TRACKED = 1024
@@ -43,7 +43,7 @@ def graph_profiles(graph: str, manifest: Manifest) -> tuple[Profile, ...]:
     usual = min(manifest.sizes["N"] + manifest.sizes["K"], prompt)
     if graph == TRACK:
         return ({"M": Bounds(1, 128, MAX_TRACKED)},)
-    if graph in ("tvp", "mask"):
+    if graph in ("tvp", "mask", WORDS):
         return ({"T": Bounds(1, 1, manifest.max_traces)},)
     if graph == "prefill":
         return ({"L": Bounds(1, usual, prompt)},)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.contract import STATIC_CACHE, TRACK, TensorSpec, cache_names
+from engine.contract import STATIC_CACHE, TRACK, WORDS, TensorSpec, cache_names
 from engine.runtime.backend import NOTHING, Resident, Tensor
 from engine.runtime.building import Plan, PlanBuilder
 from engine.runtime.call_sizes import largest_sizes, shape_of
@@ -26,7 +26,15 @@ from engine.runtime.tensorrt_library import TensorRt, find_tensorrt
 from engine.runtime.working_cache import WorkingCache
 
 FAST_PATH = ("vision", "tvp", "mask", TRACK)
-MAX_CAPTURED = {"vision": 1, "tvp": 16, "mask": 16, TRACK: 16, "decode": 256, "prefill": 0}
+MAX_CAPTURED = {
+    "vision": 1,
+    "tvp": 16,
+    "mask": 16,
+    TRACK: 16,
+    "decode": 256,
+    "prefill": 0,
+    WORDS: 0,
+}
 """Captured shapes per graph. ``decode`` has one per length of the cache, with a static cache one
 per number of new tokens; a prompt comes once."""
 

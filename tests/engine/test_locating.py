@@ -12,7 +12,6 @@ pytest.importorskip("onnx", reason="the tiny model is built with the package `on
 from engine.runtime import load_engine
 from engine.runtime.backend import host
 from engine.runtime.loading import load_backend
-from engine.runtime.locating import STEP_S, as_prompt
 from engine.runtime.manifest import read_manifest
 from engine.runtime.model_engine import ModelEngine
 from tests.engine.test_memory_pressure import FullMemory
@@ -20,6 +19,7 @@ from tests.engine.test_model_engine import last_of, masks, picture, trace
 from tests.engine.tiny_model import IDS, LIMITS, PLACES, SIZES, write_tiny_model
 from tracevlm_ros.core.engine import Location, locator_of
 from tracevlm_ros.core.errors import BackendError, EngineError, EngineMismatch
+from tracevlm_ros.core.strokes import STEP_S, as_prompt
 
 FIRST, SECOND = PLACES
 DRAWS = {

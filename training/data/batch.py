@@ -43,6 +43,17 @@ class Batch(NamedTuple):
     prior: Tensor
 
 
+class WordBatch(NamedTuple):
+    """T texts about B images: ``ids``, ``valid`` (T, W), ``image_index`` (T,), ``masks`` (T, h, w)
+    the covered share of what each describes."""
+
+    image: Tensor
+    image_index: Tensor
+    ids: Tensor
+    valid: Tensor
+    masks: Tensor
+
+
 def trace_batch(prompts: Sequence[TracePrompt], slots: int) -> TraceBatch:
     """Pad the keypoints of T traces to ``slots``."""
     count = len(prompts)

@@ -14,7 +14,15 @@ from torch import Tensor
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.prompt import PromptLayout
 from tracevlm_ros.core.settings import require_range
-from training.data.batch import Batch, Room, assemble, image_batch, label_batch
+from training.data.batch import (
+    Batch,
+    Room,
+    WordBatch,
+    assemble,
+    image_batch,
+    label_batch,
+    shrink,
+)
 from training.data.captioned_photos import CaptionedPhotos
 from training.data.categories import CATEGORIES
 from training.data.cutouts import paste
@@ -25,7 +33,9 @@ from training.data.sample import Sample
 from training.data.synthetic import SyntheticConfig, SyntheticScenes
 from training.data.told import tell
 from training.data.traces import draw_trace, simplify_trace, slip
+from training.data.worded import token_rows, word_samples
 from training.model.config import ModelConfig
+from training.tokenizer import encode_words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +118,25 @@ class Stream:
         grid = self._model.vision.grid
         room = Room(self._model.tvp.max_keypoints, self._config.room_tokens)
         return assemble(samples, pointed, told, self._tokenizer, self._layout, grid, room)
+
+    def words(self, step: int) -> WordBatch:
+        """Images with texts and what they describe, ``traces_per_image`` texts an image."""
+        rng = np.random.default_rng((self._seed, step))
+        samples = [
+            self._sample(np.random.default_rng((self._seed, step, slot)))[0]
+            for slot in range(self._config.images)
+        ]
+        worded = word_samples(samples, self._config.traces_per_image, rng)
+        rows = [encode_words(self._tokenizer, one.text) for one in worded]
+        ids, valid = token_rows(rows, self._model.words.most_words)
+        side = 2 * self._model.vision.grid
+        return WordBatch(
+            image_batch(samples),
+            torch.tensor([one.image for one in worded]),
+            torch.from_numpy(ids),
+            torch.from_numpy(valid),
+            torch.from_numpy(np.stack([shrink(one.mask, side) for one in worded])),
+        )
 
     def vision(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Images with labels per patch."""

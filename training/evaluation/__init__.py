@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training.checkpoint import load_checkpoint
-from training.data.sample import PATCH_CLASSES
 from training.evaluation.captioned import evaluate_captions
 from training.evaluation.clips import evaluate_first_frames
 from training.evaluation.judging import Judge
-from training.evaluation.located import evaluate_located
+from training.evaluation.located import evaluate_located, evaluate_located_photos
 from training.evaluation.photos import evaluate_strokes
 from training.evaluation.scores import Scores
 from training.evaluation.synthetic import evaluate_synthetic
-from training.model.tracevlm import TraceVLM
-from training.settings import TrainConfig
 from training.tokenizer import load_tokenizer, prompt_layout
+from training.trained_model import trained_model
 
 __all__ = [
     "HeldOut",
@@ -24,6 +22,7 @@ __all__ = [
     "evaluate_checkpoint",
     "evaluate_first_frames",
     "evaluate_located",
+    "evaluate_located_photos",
     "evaluate_strokes",
     "evaluate_synthetic",
 ]
@@ -46,9 +45,7 @@ def evaluate_checkpoint(path: Path, data: HeldOut, shuffled: bool = False) -> li
     ``shuffled`` would change nothing there.
     """
     checkpoint = load_checkpoint(path)
-    model = TraceVLM(TrainConfig.of_mapping(checkpoint.config).model_config(), PATCH_CLASSES)
-    model.load_state_dict(checkpoint.weights)
-    model.eval()
+    model = trained_model(checkpoint)
     tokenizer = load_tokenizer()
     layout = prompt_layout(tokenizer, model.config.vision.merged_grid)
     judging = Judge(model, tokenizer, layout, shuffled)
@@ -57,6 +54,8 @@ def evaluate_checkpoint(path: Path, data: HeldOut, shuffled: bool = False) -> li
         scores.append(evaluate_located(judging, data.scenes))
     if data.strokes is not None:
         scores.append(evaluate_strokes(judging, data.strokes))
+        if checkpoint.maps_words and not shuffled:
+            scores.append(evaluate_located_photos(judging, data.strokes))
     if data.clips is not None:
         scores.append(evaluate_first_frames(judging, data.clips))
     if data.captions is not None:

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +12,8 @@ from tracevlm_ros.core.answers import TraceAnswer, parse_trace
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import BoolArray, FloatArray
 from tracevlm_ros.evaluation.metrics.lbm import FULL_IMAGE, lbm, trivial_baselines
+from training.data.categories import CATEGORIES, phrase
+from training.data.photos import InstancePhotos, PhotoConfig
 from training.data.sample import Instance, Sample
 from training.data.synthetic import SyntheticConfig, SyntheticScenes
 from training.data.templates import Task
@@ -17,6 +21,7 @@ from training.data.traces import draw_trace, simplify_trace
 from training.evaluation.judging import LIVE_WEIGHT, Judge
 from training.evaluation.scores import LocatedScores
 from training.evaluation.synthetic import HELD_OUT_SEED
+from training.finding import find_described
 
 KEYPOINTS = 6
 """Most keypoints of a true trace, as in what is learned."""
@@ -41,12 +46,44 @@ def _searches(judging: Judge, scenes: int) -> Iterator[Searched]:
     for scene in range(scenes):
         rng = np.random.default_rng((HELD_OUT_SEED, scene))
         sample = source.sample(rng)
-        tokens = judging.look(sample.image_rgb)
-        for description, item in singular(sample):
+        sought = singular(sample)
+        answers = _answers(judging, sample, [description for description, _ in sought])
+        for answer, (_, item) in zip(answers, sought, strict=True):
             act = draw_trace(item.mask, rng)
             truth = simplify_trace(act, (size, size), LIVE_WEIGHT, KEYPOINTS).points
-            said = judging.answer(tokens, Task.TRACE_FROM_CAPTION, description)
-            yield Searched(parse_trace(said), item.mask, truth)
+            yield Searched(answer, item.mask, truth)
+
+
+def evaluate_located_photos(judging: Judge, folder: Path) -> LocatedScores:
+    """Ask for every category in every held-out photo of ``folder`` (COCO form); all its objects
+    of that category are right."""
+    photos = InstancePhotos(folder, judging.side, PhotoConfig(), training=False)
+    searched: list[Searched] = []
+    for number, photo in enumerate(photos.photos):
+        sample = photos.whole(photo)
+        rng = np.random.default_rng((HELD_OUT_SEED, number))
+        masks: dict[str, BoolArray] = {}
+        for item in sample.instances:
+            name = phrase(CATEGORIES[item.classes["category"]])
+            masks[name] = masks.get(name, np.zeros_like(item.mask)) | item.mask
+        answers = _answers(judging, sample, list(masks))
+        for answer, mask in zip(answers, masks.values(), strict=True):
+            act = draw_trace(mask, rng)
+            truth = simplify_trace(act, mask.shape, LIVE_WEIGHT, KEYPOINTS).points
+            searched.append(Searched(answer, mask, truth))
+    return replace(located_scores(searched), data="located photos")
+
+
+def _answers(judging: Judge, sample: Sample, texts: list[str]) -> list[TraceAnswer]:
+    """By the model's map of words; by the traces that it writes, where it has none."""
+    if not texts:
+        return []
+    if judging.model.word_map is not None:
+        strokes = find_described(judging.model, sample.image_rgb, texts, judging.tokenizer)
+        return [TraceAnswer(np.empty((0, 2)) if one is None else one, ()) for one in strokes]
+    tokens = judging.look(sample.image_rgb)
+    said = [judging.answer(tokens, Task.TRACE_FROM_CAPTION, text) for text in texts]
+    return [parse_trace(text) for text in said]
 
 
 def singular(sample: Sample) -> list[tuple[str, Instance]]:

@@ -121,9 +121,10 @@ class LocatedScores:
     lbm: dict[str, float]
     lbm_trivial: dict[str, dict[str, float]]
     format_failures: float
+    data: str = "located"
 
     def as_mapping(self) -> dict[str, Any]:
-        return {"data": "located", **asdict(self)}
+        return asdict(self)
 
     def as_line(self) -> str:
         distances = ", ".join(
@@ -133,7 +134,7 @@ class LocatedScores:
             for k, value in self.lbm.items()
         )
         return (
-            f"located ({self.objects} objects): points inside {self.points_inside:.3f} (area "
+            f"{self.data} ({self.objects} objects): points inside {self.points_inside:.3f} (area "
             f"{self.object_area:.3f}) found {self.found:.3f} | LBM {distances} | format failures "
             f"{self.format_failures:.3f}"
         )

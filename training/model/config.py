@@ -125,11 +125,29 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WordMapConfig:
+    """The map of what a text describes: channels, attention heads over the words, residual
+    ``blocks`` (0: no such map), and the most tokens of a text."""
+
+    width: int = 96
+    heads: int = 4
+    blocks: int = 2
+    most_words: int = 24
+
+    def __post_init__(self) -> None:
+        require_range("blocks", self.blocks, 0, 12)
+        require_range("most_words", self.most_words, 4, 512)
+        if self.width % (2 * self.heads):
+            raise ConfigError(f"width {self.width} must be a multiple of 2 x heads {self.heads}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
     tvp: TVPConfig = field(default_factory=TVPConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
     decoder: DecoderConfig = field(default_factory=lambda: DecoderConfig(cues=True, mixing=1))
+    words: WordMapConfig = field(default_factory=WordMapConfig)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,6 +279,7 @@ def tiny() -> ModelConfig:
             width=32, depth=2, heads=2, kv_heads=1, mlp_width=48, rope_sections=(2, 3, 3)
         ),
         decoder=DecoderConfig(channels=(32, 16), heads=2, cues=True, mixing=1),
+        words=WordMapConfig(width=16, heads=2, blocks=1),
     )
 
 
@@ -277,6 +296,7 @@ def paper_mode(config: ModelConfig) -> ModelConfig:
             near_embedding=False,
         ),
         decoder=dataclasses.replace(config.decoder, cues=False, mixing=0),
+        words=dataclasses.replace(config.words, blocks=0),
     )
 
 

@@ -13,6 +13,7 @@ from training.model.trace_cues import Stroke
 from training.model.trace_embedding import TraceBatch
 from training.model.tvp import TVP, Grounded
 from training.model.vision import VisionEncoder, VisionFeatures, normalise
+from training.model.word_map import WordMap
 
 NO_SLOT = -1
 
@@ -34,7 +35,8 @@ class PromptBatch(NamedTuple):
 
 
 class TraceVLM(nn.Module):
-    """``patch_classes``: label groups of the auxiliary heads, which the graphs do not need."""
+    """``patch_classes``: label groups of the auxiliary heads, which the graphs do not need.
+    ``word_map`` is None in the paper's mode and in checkpoints that did not teach it."""
 
     def __init__(self, config: ModelConfig, patch_classes: dict[str, int] | None = None) -> None:
         super().__init__()
@@ -57,6 +59,11 @@ class TraceVLM(nn.Module):
         )
         self.patch_heads = PatchHeads(vision.width, patch_classes or {})
         self.trace_heads = TraceHeads(width, patch_classes or {})
+        self.word_map = (
+            WordMap(config.words, config.language.vocab, vision.width, vision.shallow_width)
+            if config.words.blocks
+            else None
+        )
 
     def encode(self, image: Tensor) -> VisionFeatures:
         """``image`` (B, H, W, 3), 0..255."""
