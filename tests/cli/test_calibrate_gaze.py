@@ -215,6 +215,30 @@ def test_what_cannot_be_calibrated_is_said_in_one_line(
     assert not output.exists()
 
 
+def test_gaze_that_never_overlaps_is_told_before_anything_else(
+    markers_in_turn: tuple[Path, Path, GazeMapping],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    video, gaze, _ = markers_in_turn
+    words = ["calibrate", "gaze", "--video", str(video), "--gaze", str(gaze)]
+    late = ["--gaze-is-video-time", "--gaze-offset-ms", "3600000"]
+    assert main([*words, *late, "--output", str(tmp_path / "gaze.yaml")]) == 1
+    error = capsys.readouterr().err
+    assert "gaze covers 3601.00.." in error
+    assert "frames 1.00.." in error and "never overlap" in error
+
+
+def test_gaze_that_never_overlaps_the_topic_of_targets_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bag(tmp_path / "bag", np.random.default_rng(3))
+    words = ["calibrate", "gaze", "--bag", str(tmp_path / "bag"), "--gaze-topic", "/gaze"]
+    late = ["--target-topic", "/target", "--gaze-offset-ms", "-3600000"]
+    assert main([*words, *late, "--output", str(tmp_path / "gaze.yaml")]) == 1
+    assert "targets 1.00..7.2" in capsys.readouterr().err
+
+
 def test_a_calibration_that_exists_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """Bags through the pipeline, offline."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from engine.runtime.fake import FakeEngine
-from tests.evaluation.scenes import write_bag
+from tests.evaluation.scenes import shift_stamps, write_bag
+from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import Frame, GazeSample
@@ -104,6 +106,28 @@ def test_unreadable_frames_and_gaze_are_counted_and_passed_over(bag: Path, tmp_p
         frames = [s for s in bag_samples(source, BagTopics(), drops) if isinstance(s, Frame)]
     assert len(frames) == 29
     assert (drops["frame_unreadable"], drops["gaze_unreadable"]) == (1, 1)
+
+
+@pytest.mark.parametrize("by_s", [3600, -3600])
+def test_gaze_of_another_clock_is_told_with_what_both_cover_and_nothing_is_scored(
+    by_s: int, bag: Path, tmp_path: Path
+) -> None:
+    late = shift_stamps(bag, tmp_path / "late", "/gaze", by_s * 10**9)
+    result = evaluate_bag(late, "late", FakeEngine(), EvaluationConfig(), tmp_path / "out")
+    assert result.error is not None
+    assert re.search(
+        r"gaze covers -?\d+\.\d\d\.\.-?\d+\.\d\d s, frames .*never overlap", result.error
+    )
+    assert "tracevlm calibrate clock" in result.error
+    assert (result.samples.frames, result.samples.visits) == (0, 0)
+
+
+def test_gaze_that_is_shifted_back_onto_the_frames_is_no_error(bag: Path, tmp_path: Path) -> None:
+    late = shift_stamps(bag, tmp_path / "late", "/gaze", 5 * 10**9)
+    config = EvaluationConfig(pipeline=PipelineConfig(gaze_offset_ms=-5000.0))
+    result = evaluate_bag(late, "late", FakeEngine(), config, tmp_path / "out")
+    assert result.error is None
+    assert result.samples.visits_described > 0
 
 
 def test_gaze_in_units_of_the_image_waits_for_the_first_frame(tmp_path: Path) -> None:

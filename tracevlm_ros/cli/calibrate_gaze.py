@@ -31,6 +31,7 @@ from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.gaze_mapping import Intrinsics, write_mapping
 from tracevlm_ros.core.types import Frame, GazeSample
+from tracevlm_ros.evaluation.stamp_spans import Span, require_overlap, span_of
 from tracevlm_ros.ingest.bag import BagReader
 from tracevlm_ros.ingest.bag_messages import to_gaze_sample
 from tracevlm_ros.ingest.topics import TopicKind
@@ -68,9 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     drops = Drops()
     with opened_recording(arguments) as recording:
         seen = _observe(arguments, recording, drops)
-        looks = _looks(arguments, recording, seen, drops)
+        looks = _looks(arguments, seen, drops)
         intrinsics = _intrinsics(arguments, recording.bag, seen.size_hw)
     if not looks:
+        _require_one_clock(arguments, seen)
         raise InputError(f"no target was looked at ({_reasons(drops)}); see docs/calibration.md")
     calibration = calibrate_gaze(looks, seen.size_hw, intrinsics, arguments.models.split(","))
     figures = _figures(calibration, drops)
@@ -92,27 +94,34 @@ def run(arguments: argparse.Namespace) -> int:
 
 class _Seen(NamedTuple):
     size_hw: tuple[int, int]
-    first_frame_ns: int
+    frames: Span
     sightings: list[Sighting]
     gaze: list[GazeSample]
 
 
 def _observe(arguments: argparse.Namespace, recording: Recording, drops: Drops) -> _Seen:
     """One pass over the recording, detecting markers where those are the targets."""
+    if arguments.target_topic is not None and recording.bag is None:
+        raise ConfigError("--target-topic is a topic of a bag; give --bag")
     with_markers = arguments.points is None and arguments.target_topic is None
     detector = MarkerDetector(_marker_config(arguments)) if with_markers else None
     gaze: list[GazeSample] = []
     sightings: list[Sighting] = []
     first: Frame | None = None
+    stamps: list[int] = []
     for frame in split(recording.samples, gaze):
         first = first or frame
+        stamps.append(frame.stamp_ns)
         found = detector.find(frame) if detector is not None else []
         drops["frame_without_target"] += detector is not None and not found
         sightings += found
-    if first is None:
+    frames = span_of(stamps)
+    if first is None or frames is None:
         raise InputError("the recording has no readable frame; check it with ffprobe")
     height, width = first.image_rgb.shape[:2]
-    return _Seen((height, width), first.stamp_ns, sightings, gaze)
+    if arguments.target_topic is not None and recording.bag is not None:
+        sightings = list(_topic_targets(arguments, recording.bag, (height, width)))
+    return _Seen((height, width), frames, sightings, gaze)
 
 
 def _marker_config(arguments: argparse.Namespace) -> MarkerConfig:
@@ -130,20 +139,23 @@ def _board(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def _looks(
-    arguments: argparse.Namespace, recording: Recording, seen: _Seen, drops: Drops
-) -> list[TargetLook]:
+def _looks(arguments: argparse.Namespace, seen: _Seen, drops: Drops) -> list[TargetLook]:
     rules = LookRules(max_distance=arguments.max_distance)
     if arguments.points is not None:
-        spans = read_clicked_targets(arguments.points, seen.first_frame_ns)
+        spans = read_clicked_targets(arguments.points, seen.frames.first_ns)
         return looks_in_spans(spans, seen.gaze, seen.size_hw, rules, drops)
-    sightings = seen.sightings
     if arguments.target_topic is not None:
-        if recording.bag is None:
-            raise ConfigError("--target-topic is a topic of a bag; give --bag")
-        sightings = list(_topic_targets(arguments, recording.bag, seen.size_hw))
         rules = LookRules(max_distance=arguments.max_distance, max_unseen_ms=_TOPIC_UNSEEN_MS)
-    return looks_at_sightings(sightings, seen.gaze, seen.size_hw, rules, drops)
+    return looks_at_sightings(seen.sightings, seen.gaze, seen.size_hw, rules, drops)
+
+
+def _require_one_clock(arguments: argparse.Namespace, seen: _Seen) -> None:
+    """Raise InputError when gaze never overlaps what it should be compared with."""
+    gaze = span_of(sample.stamp_ns for sample in seen.gaze)
+    if arguments.target_topic is None:
+        require_overlap(gaze, seen.frames)
+    else:
+        require_overlap(gaze, span_of(one.stamp_ns for one in seen.sightings), "targets")
 
 
 def _topic_targets(
