@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.runtime.fake import FakeEngine
-from tests.evaluation.scenes import shift_stamps, write_bag
+from tests.evaluation.scenes import copy_bag, shift_stamps, write_bag
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
@@ -22,7 +22,7 @@ from tracevlm_ros.evaluation.recording import (
     find_bags,
     merged_samples,
 )
-from tracevlm_ros.ingest.bag import BagReader
+from tracevlm_ros.ingest.bag import BagReader, BagRecord
 from tracevlm_ros.ingest.bag_writer import BagWriter
 from tracevlm_ros.ingest.message_types import message_class
 
@@ -128,6 +128,31 @@ def test_gaze_that_is_shifted_back_onto_the_frames_is_no_error(bag: Path, tmp_pa
     result = evaluate_bag(late, "late", FakeEngine(), config, tmp_path / "out")
     assert result.error is None
     assert result.samples.visits_described > 0
+
+
+def test_a_recording_that_stops_half_way_does_not_lower_the_pooled_figures(
+    bag: Path, tmp_path: Path
+) -> None:
+    """The camera falls silent after 1.2 of 3 s; its visits are known to the end."""
+    frames = 0
+
+    def until_the_camera_stops(record: BagRecord, copy: BagWriter) -> bytes | None:
+        nonlocal frames
+        frames += record.topic == "/camera/image/compressed"
+        is_late = record.topic == "/camera/image/compressed" and frames > 12
+        return None if is_late else bytes(record.raw)
+
+    half = copy_bag(bag, tmp_path / "half", until_the_camera_stops)
+    engine, config = FakeEngine(), EvaluationConfig()
+    good = evaluate_bag(bag, "good", engine, config, tmp_path / "1").samples
+    cut = evaluate_bag(half, "half", engine, config, tmp_path / "2").samples
+    assert cut.visits_not_reached > 0
+    assert cut.visits + cut.visits_not_reached == good.visits
+    values = make_figures(good, with_java=False).values()
+    good.pour(cut)
+    pooled = make_figures(good, with_java=False).values()
+    assert pooled["described"] == values["described"] == 1.0
+    assert pooled["visits_not_reached"] == cut.visits_not_reached
 
 
 def test_gaze_in_units_of_the_image_waits_for_the_first_frame(tmp_path: Path) -> None:

@@ -64,9 +64,7 @@ def make_figures(
 def _mask_figures(samples: Samples, left_out: dict[str, str]) -> list[Figure]:
     names = ("J mean", "F mean", "J&F", "cIoU", "gIoU", "P@0.5")
     if not samples.masks:
-        is_known = samples.frames_with_truth > 0
-        reason = "no mask is about a known object" if is_known else "no ground truth masks"
-        left_out.update(dict.fromkeys(names, reason))
+        left_out.update(dict.fromkeys(names, _why_no_masks(samples)))
         return []
     overlaps = [sample.overlap for sample in samples.masks]
     by_object: dict[int, list[float]] = {}
@@ -83,6 +81,14 @@ def _mask_figures(samples: Samples, left_out: dict[str, str]) -> list[Figure]:
         Figure("precision_50", "P@0.5", group, precision_at(overlaps, 0.5), better=1),
         Figure("mask_samples", "Objects × frames scored", group, len(overlaps), "count"),
     ]
+
+
+def _why_no_masks(samples: Samples) -> str:
+    if samples.frames_with_truth:
+        return "no mask is about a known object"
+    if samples.truth_masks:
+        return f"{samples.truth_masks} ground truth masks, none has the stamp of a frame"
+    return "no ground truth masks"
 
 
 def caption_scores(captions: Iterable[CaptionSample]) -> list[dict[str, float]]:
@@ -105,7 +111,11 @@ def _caption_figures(
 ) -> list[Figure]:
     names = ("BLEU-1..4", "ROUGE-L", "CIDEr-D", "METEOR 1.5", "SPICE")
     if not samples.captions:
-        left_out.update(dict.fromkeys(names, "no ground truth captions"))
+        missed = samples.visits_not_reached
+        reason = (
+            f"no frame reached any of {missed} visits" if missed else "no ground truth captions"
+        )
+        left_out.update(dict.fromkeys(names, reason))
         return []
     candidates, references = _tokenised(samples.captions)
     scores = caption_scores(samples.captions)
@@ -209,6 +219,7 @@ def _counts(samples: Samples) -> list[Figure]:
         ("traces", "Traces", samples.traces, 0),
         ("traces_without_object", "Traces about no object", samples.traces_without_object, -1),
         ("visits", "Visits in the ground truth", samples.visits, 0),
+        ("visits_not_reached", "Visits that no frame reached", samples.visits_not_reached, -1),
     )
     return [
         Figure(key, name, group, float(value), "count", better) for key, name, value, better in rows
