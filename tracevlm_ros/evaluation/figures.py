@@ -57,7 +57,7 @@ def make_figures(
         *_timing_figures(samples, left_out),
         *_counts(samples),
     ]
-    left_out["LBM k=0, k=1"] = "no predicted trace: the pipeline describes traces, it draws none"
+    left_out["LBM k=0, k=1"] = "traces are given here, not predicted (see: tracevlm bench vidln)"
     return Figures(tuple(figure for figure in made if math.isfinite(figure.value)), left_out)
 
 
