@@ -20,7 +20,12 @@ from tracevlm_ros.evaluation.adapters.davis import read_davis
 from tracevlm_ros.evaluation.adapters.narratives import read_drawn_pictures
 from tracevlm_ros.evaluation.benchmarks.davis import benchmark_clip
 from tracevlm_ros.evaluation.benchmarks.instances import benchmark_instances, names, size_class
-from tracevlm_ros.evaluation.benchmarks.scores import MODEL, MethodOnClip, summarize_clips
+from tracevlm_ros.evaluation.benchmarks.scores import (
+    MODEL,
+    MethodOnClip,
+    j_above_peers,
+    summarize_clips,
+)
 from tracevlm_ros.evaluation.benchmarks.synthetic import looks
 from tracevlm_ros.evaluation.benchmarks.trace_prediction import stretch_boxes, trace_scores
 from tracevlm_ros.evaluation.benchmarks.vidln import benchmark_vidln, caption_figures
@@ -51,6 +56,22 @@ def test_every_clip_counts_once_however_long_it_is() -> None:
     assert found["ms_per_frame"] == pytest.approx(8.0)
 
 
+def test_a_peer_is_compared_on_the_frames_that_both_scored() -> None:
+    """The peer ran on the two easiest of four frames only."""
+
+    def row(clip: str, method: str, places: list[float], j: list[float]) -> MethodOnClip:
+        values = np.array(j)
+        return MethodOnClip(clip, method, values, values, np.array(places), 0.1, len(j))
+
+    rows = [
+        row("a", MODEL, [0.2, 0.4, 0.6, 0.8], [0.9, 0.8, 0.2, 0.1]),
+        row("a", "grabcut", [0.2, 0.4], [0.7, 0.7]),
+        row("b", MODEL, [0.2, 0.4], [0.5, 0.5]),
+        row("b", "grabcut", [0.4], [0.6]),
+    ]
+    assert j_above_peers(rows) == {"grabcut": pytest.approx((0.15 - 0.1) / 2)}
+
+
 def test_davis_prints_j_of_all_methods_in_one_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,8 +81,8 @@ def test_davis_prints_j_of_all_methods_in_one_run(
     result = json.loads(capsys.readouterr().out)
     assert result == json.loads(out.read_text(encoding="utf-8"))
     methods = result["methods"]
-    best = max(row["j_mean"] for name, row in methods.items() if name != MODEL)
-    assert result["j_above_best_peer"] == pytest.approx(methods[MODEL]["j_mean"] - best)
+    assert set(result["j_above_peers"]) == set(methods) - {MODEL}
+    assert result["j_above_best_peer"] == min(result["j_above_peers"].values())
     assert result["frames_per_s"] > 0
 
 
