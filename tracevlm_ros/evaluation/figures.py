@@ -9,6 +9,7 @@ import numpy as np
 from tracevlm_ros.evaluation.metrics import java_scorers
 from tracevlm_ros.evaluation.metrics.bleu import bleu
 from tracevlm_ros.evaluation.metrics.cider import cider_d
+from tracevlm_ros.evaluation.metrics.grounding_recall import recall_curve
 from tracevlm_ros.evaluation.metrics.judge import JudgeConfig
 from tracevlm_ros.evaluation.metrics.judge import judge as marked
 from tracevlm_ros.evaluation.metrics.masks import cumulative_iou, mean_iou, precision_at
@@ -73,12 +74,14 @@ def _mask_figures(samples: Samples, left_out: dict[str, str]) -> list[Figure]:
     j = mean_iou(overlaps)
     f = float(np.mean([sample.boundary_f for sample in samples.masks]))
     group = "Masks"
+    recall = recall_curve([one.iou for one in overlaps]).average
     return [
         Figure("j_and_f", "J&F", group, (j + f) / 2, better=1),
         Figure("j_mean", "J mean (= gIoU)", group, j, better=1),
         Figure("f_mean", "F mean", group, f, better=1),
         Figure("ciou", "cIoU", group, cumulative_iou(overlaps), better=1),
         Figure("precision_50", "P@0.5", group, precision_at(overlaps, 0.5), better=1),
+        Figure("average_recall", "Average recall over IoU", group, recall, better=1),
         Figure("mask_samples", "Objects × frames scored", group, len(overlaps), "count"),
     ]
 
