@@ -17,7 +17,7 @@ from calibration.clicked_targets import read_clicked_targets
 from calibration.gaze_to_camera import MODELS, GazeCalibration, calibrate_gaze
 from calibration.intrinsics import from_focal, from_matrix, read_camera_yaml
 from calibration.looks import LookRules, looks_at_sightings, looks_in_spans
-from calibration.markers import FAMILIES, MarkerConfig, MarkerDetector, Sighting
+from calibration.markers import MarkerDetector, Sighting
 from calibration.observations import TargetLook
 from calibration.residual_picture import residual_picture, write_picture
 from tracevlm_ros.cli.calibration_input import (
@@ -27,13 +27,19 @@ from tracevlm_ros.cli.calibration_input import (
     require_new,
     split,
 )
+from tracevlm_ros.cli.calibration_targets import (
+    DEFAULT_FAMILY,
+    add_target_arguments,
+    bag_of_targets,
+    marker_config,
+    topic_targets,
+)
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.gaze_mapping import Intrinsics, write_mapping
 from tracevlm_ros.core.types import Frame, GazeSample
 from tracevlm_ros.evaluation.stamp_spans import Span, require_overlap, span_of
 from tracevlm_ros.ingest.bag import BagReader
-from tracevlm_ros.ingest.bag_messages import to_gaze_sample
 from tracevlm_ros.ingest.topics import TopicKind
 
 _TOPIC_UNSEEN_MS = 1000.0
@@ -41,15 +47,8 @@ _TOPIC_UNSEEN_MS = 1000.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recording_arguments(parser)
-    targets = parser.add_mutually_exclusive_group()
-    targets.add_argument("--marker", default="aruco_4x4_50", metavar="FAMILY",
-                         help=f"family of the markers: {', '.join(FAMILIES)}")  # fmt: skip
+    targets = add_target_arguments(parser, DEFAULT_FAMILY)
     targets.add_argument("--points", type=Path, metavar="CSV", help="clicked points")
-    targets.add_argument("--target-topic", help="PointStamped: where the target is, in the bag")
-    parser.add_argument("--board", metavar="CxR",
-                        help="the markers are a ChArUco board of that many squares")  # fmt: skip
-    parser.add_argument("--board-marker-share", type=float, default=0.75,
-                        help="side of a board's marker over that of a square")  # fmt: skip
     parser.add_argument("--focal-px", type=float, help="focal length: gives degrees and 3-D")
     parser.add_argument("--camera", type=Path, metavar="YAML",
                         help="ROS camera calibration (default: the bag's camera_info)")  # fmt: skip
@@ -101,10 +100,9 @@ class _Seen(NamedTuple):
 
 def _observe(arguments: argparse.Namespace, recording: Recording, drops: Drops) -> _Seen:
     """One pass over the recording, detecting markers where those are the targets."""
-    if arguments.target_topic is not None and recording.bag is None:
-        raise ConfigError("--target-topic is a topic of a bag; give --bag")
-    with_markers = arguments.points is None and arguments.target_topic is None
-    detector = MarkerDetector(_marker_config(arguments)) if with_markers else None
+    bag = bag_of_targets(arguments, recording.bag)
+    with_markers = arguments.points is None and bag is None
+    detector = MarkerDetector(marker_config(arguments)) if with_markers else None
     gaze: list[GazeSample] = []
     sightings: list[Sighting] = []
     first: Frame | None = None
@@ -119,24 +117,9 @@ def _observe(arguments: argparse.Namespace, recording: Recording, drops: Drops) 
     if first is None or frames is None:
         raise InputError("the recording has no readable frame; check it with ffprobe")
     height, width = first.image_rgb.shape[:2]
-    if arguments.target_topic is not None and recording.bag is not None:
-        sightings = list(_topic_targets(arguments, recording.bag, (height, width)))
+    if bag is not None:
+        sightings = list(topic_targets(arguments, bag, (height, width)))
     return _Seen((height, width), frames, sightings, gaze)
-
-
-def _marker_config(arguments: argparse.Namespace) -> MarkerConfig:
-    return MarkerConfig(
-        family=arguments.marker,
-        board=None if arguments.board is None else _board(arguments.board),
-        marker_share=arguments.board_marker_share,
-    )
-
-
-def _board(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(side.isdigit() for side in sides):
-        raise ConfigError(f"--board is {text!r}; it takes columns x rows, for example 5x7")
-    return int(sides[0]), int(sides[1])
 
 
 def _looks(arguments: argparse.Namespace, seen: _Seen, drops: Drops) -> list[TargetLook]:
@@ -156,16 +139,6 @@ def _require_one_clock(arguments: argparse.Namespace, seen: _Seen) -> None:
         require_overlap(gaze, seen.frames)
     else:
         require_overlap(gaze, span_of(one.stamp_ns for one in seen.sightings), "targets")
-
-
-def _topic_targets(
-    arguments: argparse.Namespace, bag: BagReader, size_hw: tuple[int, int]
-) -> Iterator[Sighting]:
-    topic = bag.find(TopicKind.GAZE, arguments.target_topic)
-    for record in bag.records({topic.name}):
-        place = to_gaze_sample(record, size_hw, arguments.point_is_normalised)
-        if place.confidence > 0:
-            yield Sighting(place.stamp_ns, 0, place.x_px, place.y_px)
 
 
 def _intrinsics(
