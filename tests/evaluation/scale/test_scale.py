@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import os
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from engine.runtime import load_engine
+from engine.runtime.fake import FakeEngine
 from tests.evaluation.scenes import write_bag
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.errors import InputError
@@ -16,7 +18,8 @@ from tracevlm_ros.evaluation.report.document import make_report
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra [ray])")
 
-from tracevlm_ros.evaluation.scale.jobs import make_plan, result_path, run_here
+from tracevlm_ros.evaluation.scale.jobs import EngineLoader, make_plan, result_path, run_here
+from tracevlm_ros.evaluation.scale.ray_workers import run_on_ray
 from tracevlm_ros.evaluation.scale.result_files import merge_results, read_results, write_result
 
 LOAD = partial(load_engine, "fake")
@@ -135,3 +138,46 @@ def test_what_cannot_be_spread_is_told(
 ) -> None:
     assert main(["evaluate", *words, "--report", str(tmp_path / "out"), "--model", "fake"]) == 1
     assert complaint in capsys.readouterr().err
+
+
+def dying(flag: Path, *, always: bool) -> EngineLoader:
+    """Loads engines whose process dies at the first frame: once, or always. Made by value, so that
+    workers need not find this module."""
+
+    def load() -> FakeEngine:
+        engine = FakeEngine()
+        look = engine.encode
+
+        def encode(image_rgb):
+            if always or not flag.exists():
+                flag.touch()
+                os._exit(1)
+            return look(image_rgb)
+
+        engine.encode = encode
+        return engine
+
+    return load
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+@pytest.mark.parametrize("always", [False, True])
+def test_a_worker_that_dies_is_replaced_and_its_job_tried_once_more(
+    always: bool, bags: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    plan = make_plan([bags / "day1", bags / "broken.mcap"], out, CONFIG, "fake")
+    load = dying(tmp_path / "died", always=always)
+    outcomes = {one.name: one for one in run_on_ray(plan.jobs, load, CONFIG, out, workers=1)}
+    assert (tmp_path / "died").exists(), outcomes
+    died = next(job for job in plan.jobs if "run" in job.name)
+    assert outcomes.keys() == {job.name for job in plan.jobs}
+    assert outcomes["broken"].error is not None, "the worker after it goes on"
+    if always:
+        assert "its worker failed" in str(outcomes[died.name].error)
+        assert not result_path(out, died).exists(), "a later call must try it again"
+    else:
+        assert outcomes[died.name].error is None
+        assert outcomes[died.name].frames == 15
+        assert result_path(out, died).is_file()
