@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.runtime import load_engine
 from engine.runtime.fake import FakeEngine
 from tests.evaluation.scenes import copy_bag, shift_stamps, write_bag
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.errors import BackendError, InputError
 from tracevlm_ros.core.types import Frame, GazeSample
 from tracevlm_ros.evaluation.evaluate import EvaluationConfig, evaluate_bag, recording_names
 from tracevlm_ros.evaluation.figures import make_figures
@@ -37,6 +38,24 @@ def test_two_runs_over_one_bag_write_the_same_bytes(bag: Path, tmp_path: Path) -
         result = evaluate_bag(bag, "one", FakeEngine(), EvaluationConfig(), tmp_path / run)
         assert result.error is None
     for name in ("predictions.jsonl", "bag/bag.mcap", "bag/metadata.yaml"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["onnxruntime-cpu", "openvino-cpu"])
+def test_two_runs_of_the_shipped_model_write_the_same_bytes(backend: str, tmp_path: Path) -> None:
+    """Each run with an engine of its own, as two calls of the command have."""
+    short = write_bag(tmp_path / "short", seconds=1.5)
+    for run in ("first", "second"):
+        try:
+            engine = load_engine("nano", backend)
+        except BackendError as error:
+            pytest.skip(str(error))
+        result = evaluate_bag(short, "short", engine, EvaluationConfig(), tmp_path / run)
+        engine.close()
+        assert result.error is None
+        assert result.samples.visits_described > 0
+    for name in ("predictions.jsonl", "bag/bag.mcap"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
