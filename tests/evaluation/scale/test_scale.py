@@ -13,10 +13,13 @@ from engine.runtime.fake import FakeEngine
 from tests.evaluation.scenes import write_bag
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.errors import InputError
-from tracevlm_ros.evaluation.evaluate import EvaluationConfig
+from tracevlm_ros.evaluation.evaluate import EvaluationConfig, RecordingResult
 from tracevlm_ros.evaluation.report.document import make_report
+from tracevlm_ros.evaluation.samples import Samples
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra [ray])")
+
+import pyarrow.parquet as pq
 
 from tracevlm_ros.evaluation.scale.jobs import EngineLoader, make_plan, result_path, run_here
 from tracevlm_ros.evaluation.scale.ray_workers import run_on_ray
@@ -89,6 +92,15 @@ def test_what_is_read_back_gives_the_same_figures(bags: Path, tmp_path: Path) ->
     assert errors["broken"] and errors["day1__run"] is None
     assert merge_results(paths, out / "all.parquet") == 3
     assert [one.name for one in read_results([out / "all.parquet"])] == [j.name for j in plan.jobs]
+
+
+def test_a_result_file_of_before_a_count_was_kept_reads_as_none_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    write_result(RecordingResult("x", Path("x"), samples=Samples(visits_not_reached=4)), path)
+    pq.write_table(pq.read_table(path).drop_columns(["visits_not_reached"]), path)
+    (result,) = read_results([path])
+    assert result.samples.visits_not_reached == 0
+    make_report([result, result], "x", with_java=False)
 
 
 def test_a_damaged_result_file_is_named(tmp_path: Path) -> None:
