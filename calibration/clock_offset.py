@@ -58,7 +58,8 @@ class ClockOffset:
 def estimate_offset(
     gaze: Motion, camera: Motion, max_offset_ms: float = 500.0, window_s: float = 20.0
 ) -> ClockOffset:
-    """Align the velocity of ``gaze`` with that of ``camera`` (both as seen in the image).
+    """Align the velocity of ``gaze`` with that of ``camera`` (both as seen in the image), or with
+    that of a target which the eye follows.
 
     Each window gives one offset by cross-correlation of both velocity components with sub-sample
     interpolation; a robust line through them gives offset and drift. Raises InputError when the
@@ -83,7 +84,8 @@ def estimate_offset(
     if not found:
         raise InputError(
             f"gaze and camera motion do not agree at any offset within {max_offset_ms:g} ms; turn "
-            "the head for some 20 s while looking at one thing, or raise the limit"
+            "the head for some 20 s while looking at one thing (or follow a moving target that is "
+            "named), or raise the limit"
         )
     return _line_through(np.array(found), origin_ns)
 

@@ -6,12 +6,17 @@ import pytest
 
 from calibration.clock_file import read_offset, write_offset
 from calibration.clock_offset import ClockOffset
-from tests.calibration.marker_scenes import RATE_HZ, write_gaze, write_video
+from calibration.markers import Sighting
+from calibration.target_motion import target_motion
+from tests.calibration.marker_scenes import RATE_HZ, picture, write_gaze, write_video
 from tests.calibration.test_camera_motion import turning_head
 from tests.calibration.test_clock_offset import head_path
 from tests.evaluation.scenes import write_bag
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.ingest.bag_writer import BagWriter
+from tracevlm_ros.ingest.message_build import header
+from tracevlm_ros.ingest.message_types import message_class
 
 LENGTH_S = 10.0
 OFFSET_MS = 70.0
@@ -58,6 +63,88 @@ def test_a_person_is_told_how_to_use_it_and_that_drift_is_unknown(
     text = capsys.readouterr().out
     assert "--gaze-offset-ms" in text
     assert "unknown: 1 window(s)" in text
+
+
+def followed(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gaze on the target at (320, 240) + ``head_path``, with noise and glances to one side."""
+    glances = np.cumsum(rng.random(len(seconds)) < 0.01)
+    aside = rng.uniform(-15, 15, (int(glances.max()) + 1, 2))
+    return (320, 240) + head_path(seconds) + aside[glances] + rng.normal(0, 1.0, (len(seconds), 2))
+
+
+@pytest.mark.parametrize("offset_ms", [-120.0, 35.0])
+def test_a_marker_that_gaze_follows_tells_the_offset_within_five_milliseconds(
+    offset_ms: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rest of the picture stands still: the camera's motion would tell nothing."""
+    places = np.array([320, 240]) + head_path(np.arange(0, LENGTH_S, 1 / RATE_HZ))
+    write_video(tmp_path / "scene.mp4", (picture([(4, x, y)]) for x, y in places))
+    seconds = np.arange(0.3, LENGTH_S - 0.3, 0.01)
+    gaze_px = followed(seconds, np.random.default_rng(2))
+    write_gaze(tmp_path / "gaze.csv", seconds - offset_ms / 1e3, gaze_px)
+    files = (tmp_path / "scene.mp4", tmp_path / "gaze.csv")
+    marker = ["--marker", "aruco_4x4_50", "--json"]
+    assert main(words(files, tmp_path / "clock.yaml", *marker)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["offset_ms"] == pytest.approx(offset_ms, abs=5)
+    assert found["correlation"] > 0.8
+
+
+def write_followed_bag(path: Path, offset_ms: float) -> Path:
+    """One blank image, a target at 30 Hz on /target, gaze that follows it on /gaze."""
+    with BagWriter(path) as bag:
+        point = message_class("geometry_msgs/msg/PointStamped")
+        place = message_class("geometry_msgs/msg/Point")
+        image = message_class("sensor_msgs/msg/Image")
+        pixels = np.zeros(48 * 64 * 3, np.uint8)
+        at = header(1_000_000_000, "camera")
+        bag.write("/image", image(at, 48, 64, "rgb8", 0, 3 * 64, pixels), 1_000_000_000)
+        seconds = np.arange(0.3, 20.0, 0.01)
+        gaze_px = followed(seconds, np.random.default_rng(3))
+        events = [
+            ("/gaze", s - offset_ms / 1e3, xy) for s, xy in zip(seconds, gaze_px, strict=True)
+        ]
+        shown = np.arange(0, 20.5, 1 / 30)
+        events += [("/target", s, (320, 240) + head_path(np.array([s]))[0]) for s in shown]
+        for topic, second, (x, y) in sorted(events, key=lambda event: event[1]):
+            stamp_ns = 1_000_000_000 + round(second * 1e9)
+            message = point(header(stamp_ns, "camera"), place(float(x), float(y), 0.0))
+            bag.write(topic, message, stamp_ns)
+    return path
+
+
+def test_a_topic_of_the_target_tells_the_offset_within_five_milliseconds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_followed_bag(tmp_path / "bag", 90.0)
+    topics = ["--gaze-topic", "/gaze", "--target-topic", "/target", "--json"]
+    command = ["calibrate", "clock", "--bag", str(bag), "--output", str(tmp_path / "clock.yaml")]
+    assert main([*command, *topics]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["offset_ms"] == pytest.approx(90.0, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (["--marker", "aruco_7x7_1000"], "no target was seen"),
+        (["--marker", "qr"], "marker family is 'qr'"),
+        (["--target-topic", "/target"], "is a topic of a bag"),
+    ],
+)
+def test_a_target_that_cannot_be_read_is_told(
+    turning: tuple[Path, Path], target: list[str], message: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert main(words(turning, tmp_path / "clock.yaml", *target)) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_the_target_that_is_seen_most_often_is_followed() -> None:
+    sightings = [Sighting(30, 7, 3.0, 0.0), Sighting(10, 7, 1.0, 0.0), Sighting(20, 2, 9.0, 9.0)]
+    motion = target_motion(sightings)
+    assert motion.stamp_ns.tolist() == [10, 30]
+    assert motion.xy_px.tolist() == [[1.0, 0.0], [3.0, 0.0]]
 
 
 def test_a_bag_whose_gaze_wanders_by_itself_is_refused(

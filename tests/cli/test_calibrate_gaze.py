@@ -1,10 +1,13 @@
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from calibration.markers import FAMILIES
 from tests.calibration.marker_scenes import (
     PLACES,
     RATE_HZ,
@@ -16,7 +19,10 @@ from tests.calibration.marker_scenes import (
 )
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.gaze_mapping import GazeMapping, read_mapping
+from tracevlm_ros.core.types import Image
 from tracevlm_ros.ingest.bag_writer import BagWriter
+from tracevlm_ros.ingest.message_build import header
+from tracevlm_ros.ingest.message_types import message_class
 
 GAZE_HZ = 100
 DWELL_S = 0.7
@@ -117,44 +123,94 @@ def test_clicked_points_serve_where_there_are_no_markers(
     assert worst_px(tmp_path / "gaze.yaml", wanted) < 4
 
 
+def stamped(second: float) -> Any:
+    return header(1_000_000_000 + round(second * 1e9), "camera")
+
+
+def write_image(bag: BagWriter, second: float, image: Image) -> None:
+    height, width = image.shape[:2]
+    message = message_class("sensor_msgs/msg/Image")(
+        stamped(second), height, width, "rgb8", 0, 3 * width, image.reshape(-1)
+    )
+    bag.write("/camera/image", message, 1_000_000_000 + round(second * 1e9))
+
+
+def write_camera_info(bag: BagWriter) -> None:
+    roi = message_class("sensor_msgs/msg/RegionOfInterest")(0, 0, 0, 0, False)
+    camera = np.array([500.0, 0, 319.5, 0, 500, 239.5, 0, 0, 1])
+    info = message_class("sensor_msgs/msg/CameraInfo")(
+        stamped(0.0), *SIZE_HW, "", np.zeros(0), camera, np.eye(3).ravel(), np.zeros(12), 0, 0, roi
+    )
+    bag.write("/camera/camera_info", info, 1_000_000_000)
+
+
+def write_points(bag: BagWriter, events: Iterable[tuple[float, str, Any]]) -> None:
+    """(second, topic, (x, y)) as PointStamped, by time."""
+    point, place = (message_class(f"geometry_msgs/msg/{n}") for n in ("PointStamped", "Point"))
+    for second, topic, (x, y) in sorted(events, key=lambda event: event[0]):
+        message = point(stamped(second), place(float(x), float(y), 0.0))
+        bag.write(topic, message, 1_000_000_000 + round(second * 1e9))
+
+
 def write_bag(path: Path, rng: np.random.Generator) -> GazeMapping:
     """One blank image, targets at 10 Hz on /target, gaze on /gaze, and the camera."""
     seconds, said, mapping = looks_in_turn(rng)
     with BagWriter(path) as bag:
-        types = bag.store.types
-
-        def header(second: float) -> object:
-            stamp = types["builtin_interfaces/msg/Time"](
-                sec=1 + int(second), nanosec=round(second % 1 * 1e9)
-            )
-            return types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera")
-
-        def point(second: float, x: float, y: float) -> object:
-            place = types["geometry_msgs/msg/Point"](x=float(x), y=float(y), z=0.0)
-            return types["geometry_msgs/msg/PointStamped"](header=header(second), point=place)
-
-        image = types["sensor_msgs/msg/Image"](
-            header=header(0.0), height=SIZE_HW[0], width=SIZE_HW[1], encoding="rgb8",
-            is_bigendian=0, step=3 * SIZE_HW[1], data=picture([]).reshape(-1),
-        )  # fmt: skip
-        roi = types["sensor_msgs/msg/RegionOfInterest"](
-            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-        )
-        info = types["sensor_msgs/msg/CameraInfo"](
-            header=header(0.0), height=SIZE_HW[0], width=SIZE_HW[1], distortion_model="",
-            d=np.zeros(0), k=np.array([500.0, 0, 319.5, 0, 500, 239.5, 0, 0, 1]),
-            r=np.eye(3).ravel(), p=np.zeros(12), binning_x=0, binning_y=0, roi=roi,
-        )  # fmt: skip
-        bag.write("/camera/image", image, 1_000_000_000)
-        bag.write("/camera/camera_info", info, 1_000_000_000)
+        write_image(bag, 0.0, picture([]))
+        write_camera_info(bag)
         events = [(second, "/gaze", xy) for second, xy in zip(seconds, said, strict=True)]
         events += [
             (second, "/target", PLACES[int(second / DWELL_S)])
             for second in np.arange(0, len(PLACES) * DWELL_S, 0.1)
         ]
-        for second, topic, xy in sorted(events, key=lambda event: event[0]):
-            bag.write(topic, point(second, *xy), 1_000_000_000 + round(second * 1e9))
+        write_points(bag, events)
     return mapping
+
+
+def test_april_tags_in_the_images_of_a_bag_are_targets_and_its_camera_gives_degrees(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tags = [(number, x, y) for number, (x, y) in enumerate(PLACES)]
+    image = picture(tags, family="apriltag_36h11")
+    seconds, said, wanted = looks_in_turn(np.random.default_rng(5))
+    with BagWriter(tmp_path / "bag") as bag:
+        for second in np.arange(0, len(PLACES) * DWELL_S, 0.2):
+            write_image(bag, float(second), image)
+        write_camera_info(bag)
+        write_points(bag, [(s, "/gaze", xy) for s, xy in zip(seconds, said, strict=True)])
+    found = calibrate(
+        capsys, "--bag", tmp_path / "bag", "--marker", "apriltag_36h11",
+        "--output", tmp_path / "gaze.yaml",
+    )  # fmt: skip
+    assert found["targets"] == 9
+    assert found["accuracy_deg"] is not None and found["accuracy_deg"] < 0.5
+    assert worst_px(tmp_path / "gaze.yaml", wanted) < 4
+
+
+def board_at(x: float, y: float) -> Image:
+    """A ChArUco board of 5 x 4 squares with its middle at (x, y)."""
+    dictionary = cv2.aruco.getPredefinedDictionary(FAMILIES["aruco_5x5_50"])
+    sheet = cv2.aruco.CharucoBoard((5, 4), 1.0, 0.7, dictionary).generateImage((150, 120))
+    canvas = np.full(SIZE_HW, 200, np.uint8)
+    left, top = round(x - 74.5), round(y - 59.5)
+    canvas[top : top + 120, left : left + 150] = sheet
+    return np.repeat(canvas[:, :, None], 3, axis=2)
+
+
+def test_a_charuco_board_that_is_carried_about_is_one_target_at_each_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds, said, wanted = looks_in_turn(np.random.default_rng(6))
+    with BagWriter(tmp_path / "bag") as bag:
+        for second in np.arange(0, len(PLACES) * DWELL_S, 1 / RATE_HZ):
+            write_image(bag, float(second), board_at(*PLACES[int(second / DWELL_S)]))
+        write_points(bag, [(s, "/gaze", xy) for s, xy in zip(seconds, said, strict=True)])
+    found = calibrate(
+        capsys, "--bag", tmp_path / "bag", "--marker", "aruco_5x5_50", "--board", "5x4",
+        "--board-marker-share", "0.7", "--output", tmp_path / "gaze.yaml",
+    )  # fmt: skip
+    assert found["targets"] == 9
+    assert worst_px(tmp_path / "gaze.yaml", wanted) < 5
 
 
 def test_a_topic_of_targets_and_camera_info_come_from_a_bag(
@@ -213,6 +269,30 @@ def test_what_cannot_be_calibrated_is_said_in_one_line(
     assert message in error
     assert "\n" not in error
     assert not output.exists()
+
+
+def test_gaze_that_never_overlaps_is_told_before_anything_else(
+    markers_in_turn: tuple[Path, Path, GazeMapping],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    video, gaze, _ = markers_in_turn
+    words = ["calibrate", "gaze", "--video", str(video), "--gaze", str(gaze)]
+    late = ["--gaze-is-video-time", "--gaze-offset-ms", "3600000"]
+    assert main([*words, *late, "--output", str(tmp_path / "gaze.yaml")]) == 1
+    error = capsys.readouterr().err
+    assert "gaze covers 3601.00.." in error
+    assert "frames 1.00.." in error and "never overlap" in error
+
+
+def test_gaze_that_never_overlaps_the_topic_of_targets_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bag(tmp_path / "bag", np.random.default_rng(3))
+    words = ["calibrate", "gaze", "--bag", str(tmp_path / "bag"), "--gaze-topic", "/gaze"]
+    late = ["--target-topic", "/target", "--gaze-offset-ms", "-3600000"]
+    assert main([*words, *late, "--output", str(tmp_path / "gaze.yaml")]) == 1
+    assert "targets 1.00..7.2" in capsys.readouterr().err
 
 
 def test_a_calibration_that_exists_is_kept(

@@ -1,11 +1,14 @@
 """Tiny recordings and hand-made outcomes for the tests of this folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from tracevlm_ros.core.types import Caption, Frame, Keypoints, Masks, TraceSnapshot
 from tracevlm_ros.evaluation.outcome import FrameOutcome, SpokenCaption
+from tracevlm_ros.ingest.bag import BagReader, BagRecord
+from tracevlm_ros.ingest.bag_writer import BagWriter
 from tracevlm_ros.ingest.synthetic_bag import SyntheticBagConfig, write_synthetic_bag
 from tracevlm_ros.synthetic.clip import ClipConfig
 
@@ -19,6 +22,33 @@ def write_bag(folder: Path, seed: int = 3, seconds: float = 2.0) -> Path:
         seed=seed, seconds=seconds, rate_hz=10.0, height=96, width=128, objects=3, noise=1.0
     )
     return write_synthetic_bag(folder, SyntheticBagConfig(clip=clip)).path
+
+
+def copy_bag(
+    source: Path, target: Path, change: Callable[[BagRecord, BagWriter], bytes | None]
+) -> Path:
+    """``source`` with each record as ``change`` gives it; None leaves it out."""
+    with BagReader(source) as bag, BagWriter(target) as copy:
+        for record in bag.records():
+            raw = change(record, copy)
+            if raw is not None:
+                copy.write_raw(record.topic, record.msgtype, record.log_ns, raw)
+    return target
+
+
+def shift_stamps(source: Path, target: Path, topic: str, by_ns: int) -> Path:
+    """``source`` with the stamps on ``topic`` moved; the order of the records stays."""
+
+    def shifted(record: BagRecord, copy: BagWriter) -> bytes:
+        if record.topic != topic:
+            return bytes(record.raw)
+        message = record.decode()
+        stamp = message.header.stamp
+        moved_ns = stamp.sec * 10**9 + stamp.nanosec + by_ns
+        stamp.sec, stamp.nanosec = divmod(moved_ns, 10**9)
+        return bytes(copy.store.serialize_cdr(message, record.msgtype))
+
+    return copy_bag(source, target, shifted)
 
 
 def box(x0: int, y0: int, x1: int, y1: int, value: int = 1) -> np.ndarray:

@@ -1,16 +1,19 @@
 """Bags through the pipeline, offline."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engine.runtime import load_engine
 from engine.runtime.fake import FakeEngine
-from tests.evaluation.scenes import write_bag
+from tests.evaluation.scenes import copy_bag, shift_stamps, write_bag
+from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.errors import BackendError, InputError
 from tracevlm_ros.core.types import Frame, GazeSample
 from tracevlm_ros.evaluation.evaluate import EvaluationConfig, evaluate_bag, recording_names
 from tracevlm_ros.evaluation.figures import make_figures
@@ -20,7 +23,7 @@ from tracevlm_ros.evaluation.recording import (
     find_bags,
     merged_samples,
 )
-from tracevlm_ros.ingest.bag import BagReader
+from tracevlm_ros.ingest.bag import BagReader, BagRecord
 from tracevlm_ros.ingest.bag_writer import BagWriter
 from tracevlm_ros.ingest.message_types import message_class
 
@@ -35,6 +38,24 @@ def test_two_runs_over_one_bag_write_the_same_bytes(bag: Path, tmp_path: Path) -
         result = evaluate_bag(bag, "one", FakeEngine(), EvaluationConfig(), tmp_path / run)
         assert result.error is None
     for name in ("predictions.jsonl", "bag/bag.mcap", "bag/metadata.yaml"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["onnxruntime-cpu", "openvino-cpu"])
+def test_two_runs_of_the_shipped_model_write_the_same_bytes(backend: str, tmp_path: Path) -> None:
+    """Each run with an engine of its own, as two calls of the command have."""
+    short = write_bag(tmp_path / "short", seconds=1.5)
+    for run in ("first", "second"):
+        try:
+            engine = load_engine("nano", backend)
+        except BackendError as error:
+            pytest.skip(str(error))
+        result = evaluate_bag(short, "short", engine, EvaluationConfig(), tmp_path / run)
+        engine.close()
+        assert result.error is None
+        assert result.samples.visits_described > 0
+    for name in ("predictions.jsonl", "bag/bag.mcap"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
@@ -104,6 +125,53 @@ def test_unreadable_frames_and_gaze_are_counted_and_passed_over(bag: Path, tmp_p
         frames = [s for s in bag_samples(source, BagTopics(), drops) if isinstance(s, Frame)]
     assert len(frames) == 29
     assert (drops["frame_unreadable"], drops["gaze_unreadable"]) == (1, 1)
+
+
+@pytest.mark.parametrize("by_s", [3600, -3600])
+def test_gaze_of_another_clock_is_told_with_what_both_cover_and_nothing_is_scored(
+    by_s: int, bag: Path, tmp_path: Path
+) -> None:
+    late = shift_stamps(bag, tmp_path / "late", "/gaze", by_s * 10**9)
+    result = evaluate_bag(late, "late", FakeEngine(), EvaluationConfig(), tmp_path / "out")
+    assert result.error is not None
+    assert re.search(
+        r"gaze covers -?\d+\.\d\d\.\.-?\d+\.\d\d s, frames .*never overlap", result.error
+    )
+    assert "tracevlm calibrate clock" in result.error
+    assert (result.samples.frames, result.samples.visits) == (0, 0)
+
+
+def test_gaze_that_is_shifted_back_onto_the_frames_is_no_error(bag: Path, tmp_path: Path) -> None:
+    late = shift_stamps(bag, tmp_path / "late", "/gaze", 5 * 10**9)
+    config = EvaluationConfig(pipeline=PipelineConfig(gaze_offset_ms=-5000.0))
+    result = evaluate_bag(late, "late", FakeEngine(), config, tmp_path / "out")
+    assert result.error is None
+    assert result.samples.visits_described > 0
+
+
+def test_a_recording_that_stops_half_way_does_not_lower_the_pooled_figures(
+    bag: Path, tmp_path: Path
+) -> None:
+    """The camera falls silent after 1.2 of 3 s; its visits are known to the end."""
+    frames = 0
+
+    def until_the_camera_stops(record: BagRecord, copy: BagWriter) -> bytes | None:
+        nonlocal frames
+        frames += record.topic == "/camera/image/compressed"
+        is_late = record.topic == "/camera/image/compressed" and frames > 12
+        return None if is_late else bytes(record.raw)
+
+    half = copy_bag(bag, tmp_path / "half", until_the_camera_stops)
+    engine, config = FakeEngine(), EvaluationConfig()
+    good = evaluate_bag(bag, "good", engine, config, tmp_path / "1").samples
+    cut = evaluate_bag(half, "half", engine, config, tmp_path / "2").samples
+    assert cut.visits_not_reached > 0
+    assert cut.visits + cut.visits_not_reached == good.visits
+    values = make_figures(good, with_java=False).values()
+    good.pour(cut)
+    pooled = make_figures(good, with_java=False).values()
+    assert pooled["described"] == values["described"] == 1.0
+    assert pooled["visits_not_reached"] == cut.visits_not_reached
 
 
 def test_gaze_in_units_of_the_image_waits_for_the_first_frame(tmp_path: Path) -> None:

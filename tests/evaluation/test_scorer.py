@@ -104,11 +104,33 @@ def test_the_longest_overlapping_trace_speaks_for_a_visit_and_silence_counts_as_
         caption_at(100 * MS, 3, "yes", 0, 400 * MS, question="is it red?"),
         caption_at(100 * MS, 1, "a red", 0, 300 * MS, is_final=False),
     )
-    samples = score([outcome_at(100 * MS, None, (), spoken)], truth({}, BALL, BOX))
+    outcomes = [outcome_at(100 * MS, None, (), spoken), outcome_at(900 * MS, None)]
+    samples = score(outcomes, truth({}, BALL, BOX))
     assert [(one.trace_id, one.text) for one in samples.captions] == [(1, "a red ball"), (None, "")]
     assert (samples.visits, samples.visits_described) == (2, 1)
     values = make_figures(samples, with_java=False).values()
     assert values["described"] == values["exact"] == 0.5
+
+
+def test_visits_that_no_frame_reached_are_counted_and_not_scored_as_silence() -> None:
+    spoken = (caption_at(100 * MS, 1, "a red ball", 0, 300 * MS),)
+    outcomes = [outcome_at(100 * MS, None, (), spoken), outcome_at(500 * MS, None)]
+    samples = score(outcomes, truth({}, BALL, BOX))
+    assert (samples.visits, samples.visits_not_reached) == (1, 1)
+    values = make_figures(samples, with_java=False).values()
+    assert values["described"] == values["exact"] == values["visits_not_reached"] == 1.0
+
+
+def test_when_no_visit_was_reached_that_is_the_reason_of_missing_captions() -> None:
+    figures = make_figures(score([], truth({}, BALL, BOX)), with_java=False)
+    assert figures.left_out["CIDEr-D"] == "no frame reached any of 2 visits"
+
+
+def test_ground_truth_masks_of_no_frame_are_told_apart_from_none() -> None:
+    known = truth({100 * MS + 1: box(0, 0, 10, 10), 200 * MS + 1: box(0, 0, 10, 10)}, BALL)
+    outcomes = [outcome_at(100 * MS, box(0, 0, 10, 10), (trace_at(1, 0, 100 * MS, (5.0, 5.0)),))]
+    left_out = make_figures(score(outcomes, known), with_java=False).left_out
+    assert left_out["J mean"] == "2 ground truth masks, none has the stamp of a frame"
 
 
 def test_frames_dropped_live_are_told_apart_from_frames_without_an_object() -> None:

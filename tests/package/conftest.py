@@ -26,7 +26,12 @@ def ends(ros_domain: int) -> dict[str, Ends]:
 
     from tracevlm_ros.nodes.gaze_caption import GazeCaption
 
-    values = {"model": "fake", "use_camera_info": True, "use_sim_time": True}
+    values = {
+        "model": "fake",
+        "use_camera_info": True,
+        "use_sim_time": True,
+        "pipeline.drift.enabled": True,
+    }
     rclpy.init(args=[])
     node = GazeCaption(
         namespace=NAMESPACE,

@@ -24,6 +24,7 @@ from tracevlm_ros.evaluation.benchmarks.scores import (
     MODEL,
     PUBLISHED_J,
     MethodOnClip,
+    j_above_peers,
     summarize_clips,
 )
 
@@ -56,12 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
         about = about_run(engine, started_s)
     methods = summarize_clips(rows)
     ours = methods[MODEL]
-    peers = [found["j_mean"] for name, found in methods.items() if name != MODEL]
+    above = j_above_peers(rows)
     result = {
         **about,
         "methods": methods,
         "frames_per_s": 1e3 / ours["ms_per_frame"],
-        "j_above_best_peer": ours["j_mean"] - max(peers) if peers else None,
+        "j_above_best_peer": min(above.values(), default=None),
+        "j_above_peers": above,
         "published_j": PUBLISHED_J,
         "goals": GOALS,
         "peer_every": arguments.peer_every,
@@ -78,6 +80,8 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
             f"{name:<12} {row['j_mean']:>6.3f} {row['f_mean']:>6.3f} {row['j_and_f']:>6.3f} "
             f"{row['ms_per_frame']:>9.1f}  {curve}"
         )
+    for name, gain in result["j_above_peers"].items():
+        yield f"J above {name}, on the frames that both scored: {gain:+.3f}"
     for name, j in result["published_j"].items():
         yield f"{name}: J {j} (published, not run here)"
     clips = result["methods"][MODEL]["j_by_clip"].items()

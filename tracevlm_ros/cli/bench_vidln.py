@@ -45,14 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lines(result: dict[str, Any]) -> Iterator[str]:
     yield f"{result['model']} on {result['backend']}, {result['narratives']} narratives"
-    yield f"{'speaker':<28} {'BLEU-1':>7} {'BLEU-4':>7} {'ROUGE-L':>8} {'CIDEr-D':>8}"
+    names = {f"bleu_{n}": f"BLEU-{n}" for n in (1, 2, 3, 4)}
+    names |= {"rouge_l": "ROUGE-L", "cider_d": "CIDEr-D"}
+    yield f"{'speaker':<28} " + " ".join(f"{name:>7}" for name in names.values())
     for name, row in result["captions"].items():
-        yield (
-            f"{name:<28} {row['bleu_1']:>7.3f} {row['bleu_4']:>7.3f} {row['rouge_l']:>8.3f} "
-            f"{row['cider_d']:>8.3f}"
-        )
+        yield f"{name:<28} " + " ".join(f"{row[key]:>7.3f}" for key in names)
     traces = result["trace_prediction"]
-    yield f"trace prediction: {traces['reason']}"
+    drawn = f"{traces.get('drawn')} of {result['narratives']} captions drawn"
+    yield f"trace prediction: {traces.get('reason', drawn)}"
     for key in ("lbm_k0", "lbm_k1"):
         if key in traces:
             each = ", ".join(f"{name} {value:.3f}" for name, value in traces[key].items())

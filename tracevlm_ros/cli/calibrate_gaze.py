@@ -17,7 +17,7 @@ from calibration.clicked_targets import read_clicked_targets
 from calibration.gaze_to_camera import MODELS, GazeCalibration, calibrate_gaze
 from calibration.intrinsics import from_focal, from_matrix, read_camera_yaml
 from calibration.looks import LookRules, looks_at_sightings, looks_in_spans
-from calibration.markers import FAMILIES, MarkerConfig, MarkerDetector, Sighting
+from calibration.markers import MarkerDetector, Sighting
 from calibration.observations import TargetLook
 from calibration.residual_picture import residual_picture, write_picture
 from tracevlm_ros.cli.calibration_input import (
@@ -27,12 +27,19 @@ from tracevlm_ros.cli.calibration_input import (
     require_new,
     split,
 )
+from tracevlm_ros.cli.calibration_targets import (
+    DEFAULT_FAMILY,
+    add_target_arguments,
+    bag_of_targets,
+    marker_config,
+    topic_targets,
+)
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.gaze_mapping import Intrinsics, write_mapping
 from tracevlm_ros.core.types import Frame, GazeSample
+from tracevlm_ros.evaluation.stamp_spans import Span, require_overlap, span_of
 from tracevlm_ros.ingest.bag import BagReader
-from tracevlm_ros.ingest.bag_messages import to_gaze_sample
 from tracevlm_ros.ingest.topics import TopicKind
 
 _TOPIC_UNSEEN_MS = 1000.0
@@ -40,15 +47,8 @@ _TOPIC_UNSEEN_MS = 1000.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recording_arguments(parser)
-    targets = parser.add_mutually_exclusive_group()
-    targets.add_argument("--marker", default="aruco_4x4_50", metavar="FAMILY",
-                         help=f"family of the markers: {', '.join(FAMILIES)}")  # fmt: skip
+    targets = add_target_arguments(parser, DEFAULT_FAMILY)
     targets.add_argument("--points", type=Path, metavar="CSV", help="clicked points")
-    targets.add_argument("--target-topic", help="PointStamped: where the target is, in the bag")
-    parser.add_argument("--board", metavar="CxR",
-                        help="the markers are a ChArUco board of that many squares")  # fmt: skip
-    parser.add_argument("--board-marker-share", type=float, default=0.75,
-                        help="side of a board's marker over that of a square")  # fmt: skip
     parser.add_argument("--focal-px", type=float, help="focal length: gives degrees and 3-D")
     parser.add_argument("--camera", type=Path, metavar="YAML",
                         help="ROS camera calibration (default: the bag's camera_info)")  # fmt: skip
@@ -68,9 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     drops = Drops()
     with opened_recording(arguments) as recording:
         seen = _observe(arguments, recording, drops)
-        looks = _looks(arguments, recording, seen, drops)
+        looks = _looks(arguments, seen, drops)
         intrinsics = _intrinsics(arguments, recording.bag, seen.size_hw)
     if not looks:
+        _require_one_clock(arguments, seen)
         raise InputError(f"no target was looked at ({_reasons(drops)}); see docs/calibration.md")
     calibration = calibrate_gaze(looks, seen.size_hw, intrinsics, arguments.models.split(","))
     figures = _figures(calibration, drops)
@@ -92,68 +93,52 @@ def run(arguments: argparse.Namespace) -> int:
 
 class _Seen(NamedTuple):
     size_hw: tuple[int, int]
-    first_frame_ns: int
+    frames: Span
     sightings: list[Sighting]
     gaze: list[GazeSample]
 
 
 def _observe(arguments: argparse.Namespace, recording: Recording, drops: Drops) -> _Seen:
     """One pass over the recording, detecting markers where those are the targets."""
-    with_markers = arguments.points is None and arguments.target_topic is None
-    detector = MarkerDetector(_marker_config(arguments)) if with_markers else None
+    bag = bag_of_targets(arguments, recording.bag)
+    with_markers = arguments.points is None and bag is None
+    detector = MarkerDetector(marker_config(arguments)) if with_markers else None
     gaze: list[GazeSample] = []
     sightings: list[Sighting] = []
     first: Frame | None = None
+    stamps: list[int] = []
     for frame in split(recording.samples, gaze):
         first = first or frame
+        stamps.append(frame.stamp_ns)
         found = detector.find(frame) if detector is not None else []
         drops["frame_without_target"] += detector is not None and not found
         sightings += found
-    if first is None:
+    frames = span_of(stamps)
+    if first is None or frames is None:
         raise InputError("the recording has no readable frame; check it with ffprobe")
     height, width = first.image_rgb.shape[:2]
-    return _Seen((height, width), first.stamp_ns, sightings, gaze)
+    if bag is not None:
+        sightings = list(topic_targets(arguments, bag, (height, width)))
+    return _Seen((height, width), frames, sightings, gaze)
 
 
-def _marker_config(arguments: argparse.Namespace) -> MarkerConfig:
-    return MarkerConfig(
-        family=arguments.marker,
-        board=None if arguments.board is None else _board(arguments.board),
-        marker_share=arguments.board_marker_share,
-    )
-
-
-def _board(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(side.isdigit() for side in sides):
-        raise ConfigError(f"--board is {text!r}; it takes columns x rows, for example 5x7")
-    return int(sides[0]), int(sides[1])
-
-
-def _looks(
-    arguments: argparse.Namespace, recording: Recording, seen: _Seen, drops: Drops
-) -> list[TargetLook]:
+def _looks(arguments: argparse.Namespace, seen: _Seen, drops: Drops) -> list[TargetLook]:
     rules = LookRules(max_distance=arguments.max_distance)
     if arguments.points is not None:
-        spans = read_clicked_targets(arguments.points, seen.first_frame_ns)
+        spans = read_clicked_targets(arguments.points, seen.frames.first_ns)
         return looks_in_spans(spans, seen.gaze, seen.size_hw, rules, drops)
-    sightings = seen.sightings
     if arguments.target_topic is not None:
-        if recording.bag is None:
-            raise ConfigError("--target-topic is a topic of a bag; give --bag")
-        sightings = list(_topic_targets(arguments, recording.bag, seen.size_hw))
         rules = LookRules(max_distance=arguments.max_distance, max_unseen_ms=_TOPIC_UNSEEN_MS)
-    return looks_at_sightings(sightings, seen.gaze, seen.size_hw, rules, drops)
+    return looks_at_sightings(seen.sightings, seen.gaze, seen.size_hw, rules, drops)
 
 
-def _topic_targets(
-    arguments: argparse.Namespace, bag: BagReader, size_hw: tuple[int, int]
-) -> Iterator[Sighting]:
-    topic = bag.find(TopicKind.GAZE, arguments.target_topic)
-    for record in bag.records({topic.name}):
-        place = to_gaze_sample(record, size_hw, arguments.point_is_normalised)
-        if place.confidence > 0:
-            yield Sighting(place.stamp_ns, 0, place.x_px, place.y_px)
+def _require_one_clock(arguments: argparse.Namespace, seen: _Seen) -> None:
+    """Raise InputError when gaze never overlaps what it should be compared with."""
+    gaze = span_of(sample.stamp_ns for sample in seen.gaze)
+    if arguments.target_topic is None:
+        require_overlap(gaze, seen.frames)
+    else:
+        require_overlap(gaze, span_of(one.stamp_ns for one in seen.sightings), "targets")
 
 
 def _intrinsics(

@@ -35,6 +35,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "memory"): Command("tracevlm_ros.cli.bench_memory", "parts of the mask memory"),
     ("bench", "instances"): Command("tracevlm_ros.cli.bench_instances", "stroke -> mask on photos"),
     ("bench", "vidln"): Command("tracevlm_ros.cli.bench_vidln", "real traces -> captions"),
+    ("bench", "grounding"): Command("tracevlm_ros.cli.bench_grounding", "phrases -> masks"),
     ("bench", "synthetic"): Command("tracevlm_ros.cli.bench_synthetic", "scenes with known truth"),
     ("data", "synthetic"): Command("tracevlm_ros.cli.data_synthetic", "make a synthetic bag"),
     ("data", "stats"): Command("tracevlm_ros.cli.data_stats", "statistics of traces and gaze"),

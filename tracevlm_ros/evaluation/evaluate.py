@@ -13,7 +13,7 @@ from pathlib import Path
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
-from tracevlm_ros.core.errors import TraceVLMError
+from tracevlm_ros.core.errors import InputError, TraceVLMError
 from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.overlay import draw_overlay
 from tracevlm_ros.core.pipeline import Pipeline
@@ -41,8 +41,10 @@ from tracevlm_ros.evaluation.recording import (
 from tracevlm_ros.evaluation.replay import replay
 from tracevlm_ros.evaluation.samples import Samples
 from tracevlm_ros.evaluation.scorer import RecordingScorer
+from tracevlm_ros.evaluation.stamp_spans import SpanWatch
 from tracevlm_ros.ingest.bag import BagReader
 
+_NS_PER_MS = 1e6
 Progress = Callable[[int], None]
 """Called after each frame with the number of frames done."""
 
@@ -174,12 +176,19 @@ def _replayed(
     folder: Path,
     progress: Progress,
 ) -> None:
+    """Raises InputError, with nothing scored, when gaze and frames never overlap."""
+    spans = SpanWatch(round(config.pipeline.gaze_offset_ms * _NS_PER_MS))
     with ExitStack() as stack:
         writer = stack.enter_context(PredictionWriter(folder)) if config.with_predictions else None
         play = replay_live if config.in_real_time else replay
         result.kind = IN_REAL_TIME if config.in_real_time else OFFLINE
-        outcomes = stack.enter_context(closing(play(samples, pipeline, engine)))
+        outcomes = stack.enter_context(closing(play(spans.passing(samples), pipeline, engine)))
         _score(result, outcomes, truth, pipeline.drops, config, folder, writer, progress)
+    try:
+        spans.require_overlap()
+    except InputError:
+        result.samples = Samples(drops=result.samples.drops)
+        raise
 
 
 def _score(

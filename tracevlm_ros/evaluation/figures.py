@@ -9,6 +9,7 @@ import numpy as np
 from tracevlm_ros.evaluation.metrics import java_scorers
 from tracevlm_ros.evaluation.metrics.bleu import bleu
 from tracevlm_ros.evaluation.metrics.cider import cider_d
+from tracevlm_ros.evaluation.metrics.grounding_recall import recall_curve
 from tracevlm_ros.evaluation.metrics.judge import JudgeConfig
 from tracevlm_ros.evaluation.metrics.judge import judge as marked
 from tracevlm_ros.evaluation.metrics.masks import cumulative_iou, mean_iou, precision_at
@@ -57,16 +58,14 @@ def make_figures(
         *_timing_figures(samples, left_out),
         *_counts(samples),
     ]
-    left_out["LBM k=0, k=1"] = "no predicted trace: the pipeline describes traces, it draws none"
+    left_out["LBM k=0, k=1"] = "traces are given here, not predicted (see: tracevlm bench vidln)"
     return Figures(tuple(figure for figure in made if math.isfinite(figure.value)), left_out)
 
 
 def _mask_figures(samples: Samples, left_out: dict[str, str]) -> list[Figure]:
     names = ("J mean", "F mean", "J&F", "cIoU", "gIoU", "P@0.5")
     if not samples.masks:
-        is_known = samples.frames_with_truth > 0
-        reason = "no mask is about a known object" if is_known else "no ground truth masks"
-        left_out.update(dict.fromkeys(names, reason))
+        left_out.update(dict.fromkeys(names, _why_no_masks(samples)))
         return []
     overlaps = [sample.overlap for sample in samples.masks]
     by_object: dict[int, list[float]] = {}
@@ -75,14 +74,24 @@ def _mask_figures(samples: Samples, left_out: dict[str, str]) -> list[Figure]:
     j = mean_iou(overlaps)
     f = float(np.mean([sample.boundary_f for sample in samples.masks]))
     group = "Masks"
+    recall = recall_curve([one.iou for one in overlaps]).average
     return [
         Figure("j_and_f", "J&F", group, (j + f) / 2, better=1),
         Figure("j_mean", "J mean (= gIoU)", group, j, better=1),
         Figure("f_mean", "F mean", group, f, better=1),
         Figure("ciou", "cIoU", group, cumulative_iou(overlaps), better=1),
         Figure("precision_50", "P@0.5", group, precision_at(overlaps, 0.5), better=1),
+        Figure("average_recall", "Average recall over IoU", group, recall, better=1),
         Figure("mask_samples", "Objects × frames scored", group, len(overlaps), "count"),
     ]
+
+
+def _why_no_masks(samples: Samples) -> str:
+    if samples.frames_with_truth:
+        return "no mask is about a known object"
+    if samples.truth_masks:
+        return f"{samples.truth_masks} ground truth masks, none has the stamp of a frame"
+    return "no ground truth masks"
 
 
 def caption_scores(captions: Iterable[CaptionSample]) -> list[dict[str, float]]:
@@ -105,7 +114,11 @@ def _caption_figures(
 ) -> list[Figure]:
     names = ("BLEU-1..4", "ROUGE-L", "CIDEr-D", "METEOR 1.5", "SPICE")
     if not samples.captions:
-        left_out.update(dict.fromkeys(names, "no ground truth captions"))
+        missed = samples.visits_not_reached
+        reason = (
+            f"no frame reached any of {missed} visits" if missed else "no ground truth captions"
+        )
+        left_out.update(dict.fromkeys(names, reason))
         return []
     candidates, references = _tokenised(samples.captions)
     scores = caption_scores(samples.captions)
@@ -209,6 +222,7 @@ def _counts(samples: Samples) -> list[Figure]:
         ("traces", "Traces", samples.traces, 0),
         ("traces_without_object", "Traces about no object", samples.traces_without_object, -1),
         ("visits", "Visits in the ground truth", samples.visits, 0),
+        ("visits_not_reached", "Visits that no frame reached", samples.visits_not_reached, -1),
     )
     return [
         Figure(key, name, group, float(value), "count", better) for key, name, value, better in rows

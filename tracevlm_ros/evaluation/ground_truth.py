@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.ingest.bag import BagReader, BagRecord
-from tracevlm_ros.ingest.bag_messages import stamp_ns
+from tracevlm_ros.ingest.bag_messages import decode_as, stamp_ns
 from tracevlm_ros.ingest.image_message import decode_labels
+from tracevlm_ros.ingest.topics import TopicKind
 
 MASKS_TOPIC = "/ground_truth/masks"
 CAPTIONS_TOPIC = "/ground_truth/captions"
+_CAPTION_TYPES = ("tracevlm_msgs/msg/Caption", "std_msgs/msg/String")
 _LABEL_ENCODINGS = {"mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2"}
 Labels = NDArray[np.uint16]
 
@@ -110,7 +112,7 @@ def _visit_of(entry: Mapping[str, Any]) -> Visit:
 
 
 def _visit(record: BagRecord) -> Visit:
-    message = record.decode()
+    message = decode_as(record, _CAPTION_TYPES, "ground truth")
     if record.msgtype == "std_msgs/msg/String":
         try:
             return _visit_of(json.loads(message.data))
@@ -118,11 +120,6 @@ def _visit(record: BagRecord) -> Visit:
             raise InputError(
                 f"ground truth on {record.topic} at {record.log_ns} ns is no caption: {error}"
             ) from error
-    if record.msgtype != "tracevlm_msgs/msg/Caption":
-        raise InputError(
-            f"ground truth on {record.topic} is {record.msgtype}; it must be "
-            "tracevlm_msgs/msg/Caption or std_msgs/msg/String with JSON"
-        )
     return Visit(
         int(message.trace_id),
         (message.text,),
@@ -132,7 +129,7 @@ def _visit(record: BagRecord) -> Visit:
 
 
 def _mask_png(record: BagRecord) -> tuple[int, bytes]:
-    message = record.decode()
+    message = decode_as(record, TopicKind.IMAGE.types, "ground truth")
     stamp = stamp_ns(message.header.stamp)
     if record.msgtype.endswith("/CompressedImage"):
         return stamp, bytes(message.data)

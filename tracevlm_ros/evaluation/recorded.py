@@ -12,9 +12,15 @@ from tracevlm_ros.evaluation.ground_truth import label_pixels
 from tracevlm_ros.evaluation.outcome import FrameOutcome, SpokenCaption
 from tracevlm_ros.evaluation.predictions import CAPTIONS_TOPIC, MASKS_TOPIC, TRACES_TOPIC
 from tracevlm_ros.evaluation.recording import BagTopics, bag_samples
-from tracevlm_ros.evaluation.ros_messages import spoken_caption, trace_snapshot
+from tracevlm_ros.evaluation.ros_messages import (
+    CAPTION_TYPE,
+    MASKS_TYPE,
+    TRACE_TYPE,
+    spoken_caption,
+    trace_snapshot,
+)
 from tracevlm_ros.ingest.bag import BagReader, BagRecord
-from tracevlm_ros.ingest.bag_messages import stamp_ns
+from tracevlm_ros.ingest.bag_messages import decode_as, stamp_ns
 
 
 class _MaskStream:
@@ -80,7 +86,7 @@ def _records(bag: BagReader, names: set[str], topic: str) -> Iterator[BagRecord]
 def _captions(bag: BagReader, names: set[str]) -> dict[int, list[SpokenCaption]]:
     found: dict[int, list[SpokenCaption]] = defaultdict(list)
     for record in _records(bag, names, CAPTIONS_TOPIC):
-        spoken = spoken_caption(record.decode())
+        spoken = spoken_caption(decode_as(record, (CAPTION_TYPE,), "a recorded graph"))
         found[spoken.caption.stamp_ns].append(spoken)
     return found
 
@@ -89,14 +95,14 @@ def _traces(bag: BagReader, names: set[str]) -> dict[int, list[TraceSnapshot]]:
     """The newest word of each trace on each frame."""
     found: dict[int, dict[int, TraceSnapshot]] = defaultdict(dict)
     for record in _records(bag, names, TRACES_TOPIC):
-        message = record.decode()
+        message = decode_as(record, (TRACE_TYPE,), "a recorded graph")
         trace = trace_snapshot(message)
         found[stamp_ns(message.header.stamp)][trace.trace_id] = trace
     return {stamp: list(traces.values()) for stamp, traces in found.items()}
 
 
 def _masks(record: BagRecord) -> Masks:
-    message = record.decode()
+    message = decode_as(record, (MASKS_TYPE,), "a recorded graph")
     labels = label_pixels(message)
     ids = tuple(int(value) for value in np.unique(labels) if value)
     return Masks(stamp_ns(message.header.stamp), message.header.frame_id, labels, ids)

@@ -30,14 +30,20 @@ class CaptionSample(NamedTuple):
 
 @dataclass(slots=True)
 class Samples:
-    """Of one recording, or of several poured together (``pour``)."""
+    """Of one recording, or of several poured together (``pour``).
+
+    ``truth_masks`` were there, ``frames_with_truth`` have the stamp of one. ``visits`` are those
+    that the frames reached, ``visits_not_reached`` the rest: they are not scored.
+    """
 
     frames: int = 0
     frames_with_masks: int = 0
+    truth_masks: int = 0
     frames_with_truth: int = 0
     traces: int = 0
     traces_without_object: int = 0
     visits: int = 0
+    visits_not_reached: int = 0
     visits_described: int = 0
     masks: list[MaskSample] = field(default_factory=list)
     captions: list[CaptionSample] = field(default_factory=list)

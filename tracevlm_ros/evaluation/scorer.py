@@ -3,7 +3,8 @@
 A label image gives each pixel one owner, so traces about one object share its pixels: their masks
 are joined before they are compared with the object. An object counts on each frame from the first
 to the last mask of its traces; a frame between them without a mask scores 0, and one on which both
-the object and the mask are empty does not count.
+the object and the mask are empty does not count. A visit counts when the frames reached its middle:
+of what came after a recording stopped, nothing could be said.
 """
 
 from collections import defaultdict
@@ -13,7 +14,7 @@ import numpy as np
 
 from tracevlm_ros.core.label_image import label_of
 from tracevlm_ros.core.types import BoolArray, Keypoints, Masks
-from tracevlm_ros.evaluation.ground_truth import GroundTruth, Labels
+from tracevlm_ros.evaluation.ground_truth import GroundTruth, Labels, Visit
 from tracevlm_ros.evaluation.matching import TraceMatcher
 from tracevlm_ros.evaluation.metrics.boundary import boundary_f
 from tracevlm_ros.evaluation.metrics.masks import overlap
@@ -35,7 +36,8 @@ class RecordingScorer:
     def __init__(self, truth: GroundTruth) -> None:
         self._truth = truth
         self._matcher = TraceMatcher(truth.visits)
-        self._samples = Samples(visits=len(truth.visits))
+        self._samples = Samples(truth_masks=len(truth.mask_pngs))
+        self._last_ns: int | None = None
         self._traces: set[int] = set()
         self._active: dict[int, int] = {}
         self._first_mask_ns: dict[int, int] = {}
@@ -50,8 +52,11 @@ class RecordingScorer:
 
     def add(self, outcome: FrameOutcome) -> tuple[MaskSample, ...]:
         """Score one frame; returns its mask samples, those of gaps excepted."""
+        stamp_ns = outcome.frame.stamp_ns
+        self._last_ns = stamp_ns if self._last_ns is None else max(self._last_ns, stamp_ns)
         self._samples.frames += 1
         self._samples.frames_with_masks += outcome.masks is not None
+        self._samples.frames_with_truth += stamp_ns in self._truth.mask_pngs
         if outcome.step_ms is not None:
             self._samples.step_ms.append(outcome.step_ms)
         if outcome.describe_ms is not None:
@@ -129,7 +134,6 @@ class RecordingScorer:
         labels = self._truth.labels_at(outcome.frame.stamp_ns)
         if labels is None:
             return ()
-        self._samples.frames_with_truth += 1
         for trace_id, keypoints in _keypoints_on(outcome).items():
             self._matcher.place(trace_id, keypoints, labels)
         traces_of: dict[int, list[int]] = defaultdict(list)
@@ -170,6 +174,10 @@ class RecordingScorer:
         gaps = self._gaps.pop(label, [])
         return [gap for gap in gaps if any(self._first_mask_ns[k] < gap.stamp_ns for k in shown)]
 
+    def _is_reached(self, visit: Visit) -> bool:
+        middle_ns = (visit.start_ns + visit.end_ns) // 2
+        return self._last_ns is not None and middle_ns <= self._last_ns
+
     def _pair_captions(self) -> None:
         said: dict[int, list[int]] = defaultdict(list)
         for trace_id in self._finals:
@@ -177,6 +185,10 @@ class RecordingScorer:
             if index is not None:
                 said[index].append(trace_id)
         for index, visit in enumerate(self._truth.visits):
+            if not self._is_reached(visit):
+                self._samples.visits_not_reached += 1
+                continue
+            self._samples.visits += 1
             longest = max(
                 said.get(index, ()),
                 key=lambda trace_id, at=index: self._matcher.overlap_ns(trace_id, at),

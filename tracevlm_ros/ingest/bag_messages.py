@@ -1,5 +1,6 @@
 """Records of a bag -> the nouns of the core. Only fields are read, so any message class will do."""
 
+from collections.abc import Collection
 from typing import Any
 
 from tracevlm_ros.core.errors import InputError
@@ -63,9 +64,14 @@ def to_word(record: BagRecord) -> Word:
 
 
 def _decoded(record: BagRecord, kind: TopicKind) -> Any:
-    if record.msgtype not in kind.types:
+    return decode_as(record, kind.types, kind.name.lower())
+
+
+def decode_as(record: BagRecord, msgtypes: Collection[str], what: str) -> Any:
+    """The message of ``record``; InputError naming its topic when its type is none of ``msgtypes``,
+    which ``what`` takes."""
+    if record.msgtype not in msgtypes:
         raise InputError(
-            f"topic {record.topic} is {record.msgtype}; {kind.name.lower()} takes "
-            f"{' or '.join(kind.types)}"
+            f"topic {record.topic} is {record.msgtype}; {what} takes {' or '.join(msgtypes)}"
         )
     return record.decode()

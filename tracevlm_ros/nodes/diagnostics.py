@@ -13,7 +13,8 @@ from tracevlm_ros.nodes.stopwatch import Percentiles
 
 class NodeState(NamedTuple):
     """One moment of the node. ``drops_before`` are the counts of the last report; ``pending`` is
-    the work that waits or is being done."""
+    the work that waits or is being done; ``drift_px`` what is added to gaze against drift, None
+    while that is off."""
 
     lifecycle: str
     engine: str
@@ -27,6 +28,7 @@ class NodeState(NamedTuple):
     drops: Drops
     drops_before: Drops
     mismatches: Sequence[Mismatch]
+    drift_px: tuple[float, float] | None = None
 
 
 def diagnostics_message(name: str, state: NodeState, stamp: Time) -> DiagnosticArray:
@@ -65,6 +67,9 @@ def _input(state: NodeState) -> _Verdict:
     values = {"pending": str(state.pending)}
     values |= {f"{stream}_hz": f"{rate:.2f}" for stream, rate in state.rates_hz.items()}
     values |= {f"{stream}_total": str(count) for stream, count in state.totals.items()}
+    if state.drift_px is not None:
+        x_px, y_px = state.drift_px
+        values |= {"drift_x_px": f"{x_px:.1f}", "drift_y_px": f"{y_px:.1f}"}
     values |= {f"mismatch_{i}": item.text for i, item in enumerate(state.mismatches)}
     if state.mismatches:
         return _Verdict(DiagnosticStatus.ERROR, state.mismatches[0].text, values)

@@ -1,10 +1,12 @@
 """The thread that owns the pipeline: gaze, words and frames in, one result per frame out."""
 
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from tracevlm_ros.core.drift_correction import KnownPlace
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Location
 from tracevlm_ros.core.errors import InputError
@@ -94,6 +96,9 @@ class FastPath(Worker):
         )
         self._gaze: NewestQueue[Gaze] = NewestQueue(inbox, limits.gaze, "gaze_queue_full")
         self._words: NewestQueue[Word] = NewestQueue(inbox, _SMALL_QUEUE, "word_queue_full")
+        self._targets: NewestQueue[Gaze] = NewestQueue(
+            inbox, _SMALL_QUEUE, "gaze_target_queue_full"
+        )
         self._focal_px: NewestQueue[float] = NewestQueue(inbox, 1, "camera_info_superseded")
         self._gaze_mappings: NewestQueue[GazeMapping | None] = NewestQueue(
             inbox, 1, "gaze_calibration_superseded"
@@ -108,6 +113,7 @@ class FastPath(Worker):
         self._size_hw: tuple[int, int] | None = None
         self._unsized: deque[Gaze] = deque(maxlen=limits.gaze)
         self._pipeline_drops = Drops()
+        self._drift_px = pipeline.drift.offset_px
 
     # --- called from other threads -----------------------------------------------------------
 
@@ -121,6 +127,10 @@ class FastPath(Worker):
 
     def offer_gaze(self, gaze: Gaze) -> None:
         self._gaze.put(gaze)
+
+    def offer_target(self, target: Gaze) -> None:
+        """Where the person looks, as somebody else knows: teaches the drift correction."""
+        self._targets.put(target)
 
     def offer_word(self, word: Word) -> None:
         self._words.put(word)
@@ -144,6 +154,7 @@ class FastPath(Worker):
         """Drop what waits; only while the thread does not run."""
         self._images.clear("image_deactivated")
         self._gaze.clear("gaze_deactivated")
+        self._targets.clear("gaze_target_deactivated")
         self._words.clear("word_deactivated")
         self._questions.clear("question_deactivated")
         self._deliveries.clear("description_deactivated")
@@ -152,6 +163,12 @@ class FastPath(Worker):
         self._size_hw = None
         self._pipeline.reset()
         self._pipeline_drops = Drops(self._pipeline.drops)
+        self._drift_px = self._pipeline.drift.offset_px
+
+    @property
+    def drift_px(self) -> tuple[float, float]:
+        """What the drift correction adds to gaze by now, x and y."""
+        return self._drift_px
 
     def drops(self) -> Drops:
         """Drops of the queues and of the pipeline so far."""
@@ -170,6 +187,7 @@ class FastPath(Worker):
         """Small things first, then a ready frame, then one more frame, else wait."""
         self._take_small()
         self._pipeline_drops = Drops(self._pipeline.drops)
+        self._drift_px = self._pipeline.drift.offset_px
         if self._step() or self._take_frame():
             return
         if self._waiting and self._patience_s() <= 0:
@@ -179,7 +197,10 @@ class FastPath(Worker):
         self.inbox.wait_for(self._has_work, timeout_s)
 
     def _has_work(self) -> bool:
-        queues = (self._images, self._gaze, self._words, self._questions, self._deliveries)
+        queues = (
+            self._images, self._gaze, self._targets, self._words, self._questions,
+            self._deliveries,
+        )  # fmt: skip
         return self.is_stopping or any(len(queue) for queue in queues)
 
     def _patience_s(self) -> float:
@@ -195,6 +216,8 @@ class FastPath(Worker):
             self._pipeline.gaze_mapping = mapping
         for word in self._words.take_all():
             self._pipeline.add_word(word)
+        for target in self._targets.take_all():
+            self._add_target(target)
         for gaze in self._gaze.take_all():
             self._add_gaze(gaze)
         for question in self._questions.take_all():
@@ -219,6 +242,16 @@ class FastPath(Worker):
             self._unsized.append(gaze)
             return
         self._pipeline.add_gaze(gaze.in_pixels(self._size_hw or (1, 1)))
+
+    def _add_target(self, target: Gaze) -> None:
+        if target.is_normalised and self._size_hw is None:
+            self.inbox.count_drop("gaze_target_before_first_image")
+            return
+        place = target.in_pixels(self._size_hw or (1, 1))
+        if not (math.isfinite(place.x_px) and math.isfinite(place.y_px)):
+            self.inbox.count_drop("gaze_target_not_finite")
+            return
+        self._pipeline.add_known_place(KnownPlace(place.stamp_ns, place.x_px, place.y_px))
 
     def _ask(self, question: Question) -> None:
         request = self._pipeline.ask(question.text)

@@ -241,6 +241,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             drops=drops,
             drops_before=self._drops_before,
             mismatches=mismatches,
+            drift_px=None if self._session is None else self._session.drift_px,
         )
         self._drops_before = drops
         stamp = self.get_clock().now().to_msg()

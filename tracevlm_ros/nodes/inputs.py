@@ -53,6 +53,8 @@ class Inputs:
         self._subscribe(gaze_type, "gaze", on_gaze, profile, loses="gaze")
         if parameters["use_camera_info"]:
             self._subscribe(CameraInfo, "camera_info", self._on_camera_info, qos.sensor(1))
+        if parameters["pipeline.drift.enabled"]:
+            self._subscribe(PointStamped, "gaze_target", self._on_target, qos.sensor(100))
         self._subscribe(Word, "words", self._on_word, qos.reliable(100))
         self._subscribe(String, "query", self._on_query, qos.reliable(10))
 
@@ -127,6 +129,12 @@ class Inputs:
     def _on_point(self, message: PointStamped) -> None:
         self._stopwatch.event("gaze")
         self._fast_path.offer_gaze(
+            convert.gaze_of_point(message, is_normalised=self._is_normalised)
+        )
+
+    def _on_target(self, message: PointStamped) -> None:
+        self._stopwatch.event("gaze_target")
+        self._fast_path.offer_target(
             convert.gaze_of_point(message, is_normalised=self._is_normalised)
         )
 

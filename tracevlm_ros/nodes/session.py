@@ -141,6 +141,11 @@ class Session:
         """Work that is still on its way through both paths; 0 when the node is idle."""
         return self.fast_path.pending() + self.describer.pending()
 
+    @property
+    def drift_px(self) -> tuple[float, float] | None:
+        """What is added to gaze against drift, x and y; None where that is off."""
+        return self.fast_path.drift_px if self._pipeline.config.drift.enabled else None
+
     def drops(self) -> Drops:
         """Of every queue and of the pipeline."""
         counts = self.fast_path.drops()

@@ -3,21 +3,23 @@
 import json
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from tests.evaluation.adapters.tiny_sets import (
-    PHOTO_HW,
     SQUARE,
     photo,
     square_mask,
     stroke,
     write_davis,
+    write_hc_stvg,
     write_instances,
     write_json,
     write_narratives,
     write_refcoco,
+    write_video,
+    write_video_narratives,
+    write_videorefer,
 )
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.types import Frame, GazeSample
@@ -74,6 +76,28 @@ def test_narratives_keep_the_times_of_their_strokes(tmp_path: Path) -> None:
     assert drawn_s == pytest.approx(stroke()[-1][2], abs=1e-6)
 
 
+def test_a_narrative_of_a_video_is_one_recording_for_each_keyframe_that_was_drawn_on(
+    tmp_path: Path,
+) -> None:
+    folder = write_video_narratives(tmp_path)
+    cases = list(dataset_cases("video-localized-narratives", folder))
+    assert [case.name for case in cases] == ["00000_v_00", "00000_v_07", "00001_v_07"]
+    texts = [case.truth.visits[0].texts for case in cases]
+    assert texts == [("a red square slides",)] * 2 + [("the wall stands still",)]
+    for case, index in zip(cases, (0, 1, 1), strict=True):
+        samples = list(case.samples())
+        pen = [sample for sample in samples if isinstance(sample, GazeSample)]
+        assert len(pen) == len(stroke()) + 1
+        image = next(sample.image_rgb for sample in samples if isinstance(sample, Frame))
+        assert (image == photo(index)).all()
+
+
+@pytest.mark.parametrize("name", ["localized-narratives", "video-localized-narratives"])
+def test_a_folder_without_narratives_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no \.jsonl file"):
+        list(dataset_cases(name, tmp_path))
+
+
 def test_word_boxes_hold_the_points_of_each_word(tmp_path: Path) -> None:
     write_narratives(tmp_path)
     item = read_drawn_pictures(tmp_path / "ln.jsonl", tmp_path / "frames")[0]
@@ -90,36 +114,15 @@ def test_a_narrative_without_its_picture_is_refused_by_name(tmp_path: Path) -> N
         list(dataset_cases("localized-narratives", tmp_path))
 
 
-def write_video(path: Path, frames: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=8)
-        stream.height, stream.width, stream.pix_fmt = *PHOTO_HW, "yuv420p"
-        for _ in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(photo(), format="rgb24")))
-        container.mux(stream.encode())
-
-
 def test_videorefer_starts_at_the_first_frame_that_has_the_mask(tmp_path: Path) -> None:
-    write_video(tmp_path / "clips/v.mp4", frames=6)
-    x0, y0, x1, y1 = SQUARE
-    outline = {"segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]]}
-    entry = {"id": 4, "video": "clips/v.mp4", "caption": "a red square rests"}
-    write_json(
-        tmp_path / "VideoRefer-Bench-D.json",
-        [{**entry, "annotation": [{"10": outline, "2": outline}]}],
-    )
-    (case,) = dataset_cases("videorefer", tmp_path)
+    (case,) = dataset_cases("videorefer", write_videorefer(tmp_path))
     frames = [sample for sample in case.samples() if isinstance(sample, Frame)]
     assert len(frames) == 1 + 4
     assert case.truth.visits[0].texts == ("a red square rests",)
 
 
 def test_hc_stvg_points_into_the_given_box(tmp_path: Path) -> None:
-    write_video(tmp_path / "videos/w.mp4", frames=5)
-    entry = {"bbox": [[20, 12, 24, 24]], "st_frame": 1, "English": "The man sits."}
-    write_json(tmp_path / "test.json", {"w.mp4": entry})
-    (case,) = dataset_cases("hc-stvg", tmp_path)
+    (case,) = dataset_cases("hc-stvg", write_hc_stvg(tmp_path))
     assert case.name == "w"
     assert case.truth.visits[0].texts == ("The man sits.",)
     pen = [sample for sample in case.samples() if isinstance(sample, GazeSample)]

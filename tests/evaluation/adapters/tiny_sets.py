@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 
@@ -103,4 +104,74 @@ def write_narratives(folder: Path) -> Path:
     for name in ("a", "b"):
         save(folder / f"frames/tiny/{name}.png", photo())
     (folder / "ln.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return folder
+
+
+def write_video_narratives(folder: Path) -> Path:
+    """Two people of one video; the first drew on both keyframes, the second on the later one."""
+
+    def drawn(keyframes: list[int]) -> list[list[dict[str, float]]]:
+        points = [
+            {"x": x / 64, "y": y / 48, "time_ms_since_epoch": 5000 + 1000 * k + round(1e3 * t),
+             "kf_idx": k}
+            for k in keyframes for x, y, t in stroke()
+        ]  # fmt: skip
+        return [points]
+
+    def actor(name: str, caption: str, keyframes: list[int]) -> dict[str, Any]:
+        words = [
+            {"referenced_word": word, "start_ms": 200 * i, "end_ms": 200 * i + 100}
+            for i, word in enumerate(caption.split())
+        ]
+        return {
+            "actor_name": name,
+            "caption": caption,
+            "recording_start_time_ms_since_epoch": 5000,
+            "time_alignment": words,
+            "traces": drawn(keyframes),
+        }
+
+    record = {
+        "dataset_id": "tiny",
+        "video_id": "v",
+        "annotator_id": 1,
+        "keyframe_names": ["00", "07"],
+        "actor_narratives": [
+            actor("square", "a red square slides", [0, 1]),
+            actor("wall", "the wall stands still", [1]),
+        ],
+    }
+    write_json(folder / "vidlns" / "tiny.jsonl", record)
+    for index, name in enumerate(record["keyframe_names"]):
+        save(folder / f"frames/tiny/v/{name}.png", photo(index))
+    return folder
+
+
+def write_video(path: Path, frames: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.height, stream.width, stream.pix_fmt = *PHOTO_HW, "yuv420p"
+        for _ in range(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(photo(), format="rgb24")))
+        container.mux(stream.encode())
+
+
+def write_videorefer(folder: Path) -> Path:
+    """Its mask begins on frame 2 of 6."""
+    write_video(folder / "clips/v.mp4", frames=6)
+    x0, y0, x1, y1 = SQUARE
+    outline = {"segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]]}
+    entry = {"id": 4, "video": "clips/v.mp4", "caption": "a red square rests"}
+    write_json(
+        folder / "VideoRefer-Bench-D.json",
+        [{**entry, "annotation": [{"10": outline, "2": outline}]}],
+    )
+    return folder
+
+
+def write_hc_stvg(folder: Path) -> Path:
+    write_video(folder / "videos/w.mp4", frames=5)
+    entry = {"bbox": [[20, 12, 24, 24]], "st_frame": 1, "English": "The man sits."}
+    write_json(folder / "test.json", {"w.mp4": entry})
     return folder

@@ -1,63 +1,20 @@
 """The judge against a real HTTP server on this machine."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
+from tests.evaluation.metrics.judge_endpoint import GOOD, Endpoint, serving
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.evaluation.figures import make_figures
 from tracevlm_ros.evaluation.metrics.judge import KEY_VARIABLE, JudgeConfig, judge, read_marks
 from tracevlm_ros.evaluation.samples import CaptionSample, Samples
 
-GOOD = '{"subject": 4, "appearance": 3.5, "temporal": 2, "hallucination": 5}'
-
-
-class Endpoint(ThreadingHTTPServer):
-    """Answers with ``replies`` in turn, the last one for ever; an int is an HTTP error."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.replies: list[str | int] = [GOOD]
-        self.requests: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        server = self.server
-        assert isinstance(server, Endpoint)
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        server.requests.append({"path": self.path, **json.loads(body)})
-        server.keys.append(self.headers.get("Authorization"))
-        reply = server.replies.pop(0) if len(server.replies) > 1 else server.replies[0]
-        if isinstance(reply, int):
-            self.send_error(reply)
-            return
-        answer = {"choices": [{"message": {"role": "assistant", "content": reply}}]}
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(json.dumps(answer).encode())
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    with Endpoint() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with serving() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def config(endpoint: Endpoint) -> JudgeConfig:

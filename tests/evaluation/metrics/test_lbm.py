@@ -1,7 +1,9 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.evaluation.metrics.assignment import assign
@@ -67,6 +69,49 @@ def test_a_wider_band_never_costs_more(seed: int) -> None:
     second = random_boxes(rng, int(rng.integers(1, 70)))
     costs = [lbm(first, second, k) for k in (0, 1, 2)]
     assert costs[0] >= costs[1] - 1e-12 >= costs[2] - 2e-12
+
+
+def published_lp(distance: np.ndarray, k: int) -> float:
+    """Least mean cost of matching rows with columns (P <= M), as the linear program of Meng et al.:
+    each row gives 1, each column takes at most 1, nothing flows outside the band."""
+    rows, columns = distance.shape
+    flow = np.arange(rows * columns).reshape(rows, columns)
+    gives, takes = np.zeros((2 * rows, flow.size)), np.zeros((columns, flow.size))
+    for row in range(rows):
+        gives[row, flow[row]] = 1
+        low, high = ((row + shift) * columns / rows for shift in (-k, 1 + k))
+        outside = [column for column in range(columns) if column < low or column >= high]
+        gives[rows + row, flow[row, outside]] = 1
+    for column in range(columns):
+        takes[column, flow[:, column]] = 1
+    given = np.concatenate([np.ones(rows), np.zeros(rows)])
+    solved = linprog(
+        distance.ravel(), A_ub=takes, b_ub=np.ones(columns), A_eq=gives, b_eq=given, bounds=(0, 1)
+    )
+    assert solved.status == 0, solved.message
+    return float(solved.fun) / rows
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("k", [0, 1])
+def test_one_chunk_costs_what_the_published_linear_program_finds(k: int, seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    short, long = random_boxes(rng, int(rng.integers(1, 21))), random_boxes(rng, 20 + seed)
+    distance = np.abs(short[:, None] - long[None]).mean(axis=2)
+    assert lbm(short, long, k) == pytest.approx(published_lp(distance, k), abs=1e-9)
+
+
+def test_longer_traces_are_the_mean_of_the_linear_programs_of_their_chunks() -> None:
+    """45 against 60 boxes: chunks of 20, 20 and 5, each against its share of the longer one."""
+    rng = np.random.default_rng(7)
+    short, long = random_boxes(rng, 45), random_boxes(rng, 60)
+    share = 60 / 45 * 20
+    costs = []
+    for chunk in range(3):
+        part = short[20 * chunk : 20 * chunk + 20]
+        stretch = long[math.floor(chunk * share) : math.ceil((chunk + 1) * share)]
+        costs.append(published_lp(np.abs(part[:, None] - stretch[None]).mean(axis=2), 1))
+    assert lbm(short, long, k=1) == pytest.approx(np.mean(costs), abs=1e-9)
 
 
 def test_with_k_1_two_neighbours_in_the_wrong_order_match() -> None:

@@ -55,6 +55,21 @@ class Structure(html.parser.HTMLParser):
         assert self.open.pop() == tag, self.getpos()
 
 
+def test_the_recall_curve_of_the_masks_is_drawn_and_its_area_is_a_figure(
+    results: list[RecordingResult], tmp_path: Path
+) -> None:
+    report = make_report(results, "Title", with_java=False)
+    ious = [sample.overlap.iou for sample in report.samples.masks]
+    page = render(report, tmp_path)
+    assert "<h3>Recall over IoU</h3>" in page
+    half = sum(iou >= 0.5 for iou in ious) / len(ious)
+    drawn = page[page.index("<h3>Recall over IoU</h3>") :]
+    assert f"<title>0.5: {half:.3f}</title>" in drawn
+    assert "<title>0: 1.000</title>" in drawn
+    values = report.figures.values()
+    assert values["average_recall"] == pytest.approx(np.mean(ious), abs=1e-3)
+
+
 def test_the_page_nests_and_loads_nothing_from_outside(
     results: list[RecordingResult], tmp_path: Path
 ) -> None:

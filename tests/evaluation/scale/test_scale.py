@@ -2,21 +2,27 @@
 
 import importlib.util
 import json
+import os
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from engine.runtime import load_engine
+from engine.runtime.fake import FakeEngine
 from tests.evaluation.scenes import write_bag
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.errors import InputError
-from tracevlm_ros.evaluation.evaluate import EvaluationConfig
+from tracevlm_ros.evaluation.evaluate import EvaluationConfig, RecordingResult
 from tracevlm_ros.evaluation.report.document import make_report
+from tracevlm_ros.evaluation.samples import Samples
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra [ray])")
 
-from tracevlm_ros.evaluation.scale.jobs import make_plan, result_path, run_here
+import pyarrow.parquet as pq
+
+from tracevlm_ros.evaluation.scale.jobs import EngineLoader, make_plan, result_path, run_here
+from tracevlm_ros.evaluation.scale.ray_workers import run_on_ray
 from tracevlm_ros.evaluation.scale.result_files import merge_results, read_results, write_result
 
 LOAD = partial(load_engine, "fake")
@@ -88,6 +94,15 @@ def test_what_is_read_back_gives_the_same_figures(bags: Path, tmp_path: Path) ->
     assert [one.name for one in read_results([out / "all.parquet"])] == [j.name for j in plan.jobs]
 
 
+def test_a_result_file_of_before_a_count_was_kept_reads_as_none_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    write_result(RecordingResult("x", Path("x"), samples=Samples(visits_not_reached=4)), path)
+    pq.write_table(pq.read_table(path).drop_columns(["visits_not_reached"]), path)
+    (result,) = read_results([path])
+    assert result.samples.visits_not_reached == 0
+    make_report([result, result], "x", with_java=False)
+
+
 def test_a_damaged_result_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(b"PAR1 and no more")
@@ -135,3 +150,46 @@ def test_what_cannot_be_spread_is_told(
 ) -> None:
     assert main(["evaluate", *words, "--report", str(tmp_path / "out"), "--model", "fake"]) == 1
     assert complaint in capsys.readouterr().err
+
+
+def dying(flag: Path, *, always: bool) -> EngineLoader:
+    """Loads engines whose process dies at the first frame: once, or always. Made by value, so that
+    workers need not find this module."""
+
+    def load() -> FakeEngine:
+        engine = FakeEngine()
+        look = engine.encode
+
+        def encode(image_rgb):
+            if always or not flag.exists():
+                flag.touch()
+                os._exit(1)
+            return look(image_rgb)
+
+        engine.encode = encode
+        return engine
+
+    return load
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+@pytest.mark.parametrize("always", [False, True])
+def test_a_worker_that_dies_is_replaced_and_its_job_tried_once_more(
+    always: bool, bags: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    plan = make_plan([bags / "day1", bags / "broken.mcap"], out, CONFIG, "fake")
+    load = dying(tmp_path / "died", always=always)
+    outcomes = {one.name: one for one in run_on_ray(plan.jobs, load, CONFIG, out, workers=1)}
+    assert (tmp_path / "died").exists(), outcomes
+    died = next(job for job in plan.jobs if "run" in job.name)
+    assert outcomes.keys() == {job.name for job in plan.jobs}
+    assert outcomes["broken"].error is not None, "the worker after it goes on"
+    if always:
+        assert "its worker failed" in str(outcomes[died.name].error)
+        assert not result_path(out, died).exists(), "a later call must try it again"
+    else:
+        assert outcomes[died.name].error is None
+        assert outcomes[died.name].frames == 15
+        assert result_path(out, died).is_file()

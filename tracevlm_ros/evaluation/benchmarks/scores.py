@@ -68,6 +68,22 @@ def summarize_clips(rows: Sequence[MethodOnClip]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def j_above_peers(rows: Sequence[MethodOnClip]) -> dict[str, float]:
+    """Peer -> how far MODEL's J is above it on the frames that both scored: means over the frames
+    of a clip, then over clips. Clips without such a frame are left out."""
+    ours = {row.clip: row for row in rows if row.method == MODEL}
+    above: dict[str, list[float]] = {}
+    for row in rows:
+        if row.method == MODEL or row.clip not in ours:
+            continue
+        our = ours[row.clip]
+        _, mine, theirs = np.intersect1d(our.places, row.places, return_indices=True)
+        if len(mine):
+            gain = float(np.mean(our.j[mine] - row.j[theirs]))
+            above.setdefault(row.method, []).append(gain)
+    return {method: float(np.mean(gains)) for method, gains in above.items()}
+
+
 def _over_time(rows: Sequence[MethodOnClip]) -> list[float | None]:
     """Mean J of each tenth of the clips, every clip counting once; None where nothing fell."""
     means: list[float | None] = []

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from tracevlm_ros.core.config import PipelineConfig
-from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.engine import Engine, locator_of
 from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.types import FloatArray
 from tracevlm_ros.evaluation.adapters.narratives import (
     DrawnPicture,
     timed_pen,
@@ -21,13 +22,11 @@ from tracevlm_ros.evaluation.adapters.narratives import (
 from tracevlm_ros.evaluation.adapters.pictures import read_rgb
 from tracevlm_ros.evaluation.benchmarks.scores import MODEL, silent
 from tracevlm_ros.evaluation.benchmarks.strokes import answer_pen
+from tracevlm_ros.evaluation.benchmarks.trace_prediction import NOT_LEARNED, draw, trace_scores
 from tracevlm_ros.evaluation.metrics.bleu import bleu
 from tracevlm_ros.evaluation.metrics.cider import cider_d
-from tracevlm_ros.evaluation.metrics.lbm import trivial_baselines
 from tracevlm_ros.evaluation.metrics.rouge_l import rouge_l
 from tracevlm_ros.evaluation.metrics.tokenizer import tokenize
-
-NO_TRACE = "this engine draws no traces (text to trace); the trivial baselines stand alone"
 
 
 def benchmark_vidln(
@@ -38,13 +37,16 @@ def benchmark_vidln(
     words: bool = False,
     progress: Callable[[int], None] = silent,
 ) -> dict[str, Any]:
-    """Caption figures of the model and of two trivial speakers, and LBM of trivial traces.
+    """Caption figures of the model and of two trivial speakers, and LBM of the traces that it draws
+    for the captions, where it has learned to locate, and of trivial ones.
 
     Raises InputError when there is no narrative with a trace.
     """
     if not items:
         raise InputError("no narrative with a trace; check the file")
+    locates = locator_of(engine) is not None
     said, references = [], []
+    drawn: list[FloatArray | None] = []
     for done, item in enumerate(items, start=1):
         image = read_rgb(item.image)
         size_hw = (image.shape[0], image.shape[1])
@@ -52,13 +54,14 @@ def benchmark_vidln(
         spoken = timed_words(item.narrative, size_hw) if words else []
         said.append(answer_pen(image, pen, spoken, engine, config).text)
         references.append(item.narrative.caption)
+        drawn.append(draw(engine, image, item.narrative.caption) if locates else None)
         progress(done)
     speakers = {MODEL: said, **trivial_speakers(items)}
     return {
         "narratives": len(items),
         "words_weigh_the_trace": words,
         "captions": {name: caption_figures(texts, references) for name, texts in speakers.items()},
-        "trace_prediction": {"model": None, "reason": NO_TRACE, **_trivial_traces(items)},
+        "trace_prediction": _trace_prediction(items, drawn if locates else None),
         "examples": [
             {"said": text, "reference": reference}
             for text, reference in list(zip(said, references, strict=True))[:5]
@@ -92,27 +95,23 @@ def trivial_speakers(items: Sequence[DrawnPicture]) -> dict[str, list[str]]:
 
 
 def caption_figures(said: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """BLEU-1 and 4, ROUGE-L and CIDEr-D, one reference each."""
+    """BLEU-1 to 4, ROUGE-L and CIDEr-D, one reference each."""
     candidates = [tokenize(text) for text in said]
     truths = [[tokenize(text)] for text in references]
     orders = bleu(candidates, truths)
     pairs = zip(candidates, truths, strict=True)
     return {
-        "bleu_1": orders[0],
-        "bleu_4": orders[3],
+        **{f"bleu_{n}": value for n, value in enumerate(orders, start=1)},
         "rouge_l": float(np.mean([rouge_l(text, refs) for text, refs in pairs])),
         "cider_d": float(np.mean(cider_d(candidates, truths))),
     }
 
 
-def _trivial_traces(items: Sequence[DrawnPicture]) -> dict[str, dict[str, float]]:
-    """LBM (k = 0 and 1) of boxes that never look, mean over narratives with timed points."""
-    truths = [boxes for item in items if len(boxes := word_boxes(item.narrative))]
-    if not truths:
-        return {}
-    mean_box = np.concatenate(truths).mean(axis=0)
-    found = {}
-    for k in (0, 1):
-        each = [trivial_baselines(truth, mean_box, k) for truth in truths]
-        found[f"lbm_k{k}"] = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
-    return found
+def _trace_prediction(
+    items: Sequence[DrawnPicture], drawn: Sequence[FloatArray | None] | None
+) -> dict[str, Any]:
+    """LBM of the model, if it locates, and of trivial boxes."""
+    scores = trace_scores([word_boxes(item.narrative) for item in items], drawn, MODEL)
+    if drawn is None:
+        return {"reason": NOT_LEARNED, **scores}
+    return {"drawn": sum(points is not None for points in drawn), **scores}

@@ -12,7 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tracevlm_ros.evaluation.evaluate import RecordingResult
 from tracevlm_ros.evaluation.figures import Figure
 from tracevlm_ros.evaluation.gallery import CASES, Picture
-from tracevlm_ros.evaluation.report.charts import binned_curve, curve, histogram
+from tracevlm_ros.evaluation.metrics.grounding_recall import recall_curve
+from tracevlm_ros.evaluation.report.charts import CurvePoint, binned_curve, curve, histogram
 from tracevlm_ros.evaluation.report.document import Report
 from tracevlm_ros.evaluation.samples import Samples
 
@@ -27,6 +28,7 @@ _TILES = (
     "caption_latency_ms_p50",
     "step_ms_p50",
 )
+_RECALL_POINTS = 21
 _MOST_STRIPS = 12
 _MOST_CAPTIONS = 80
 
@@ -127,6 +129,7 @@ def _charts(samples: Samples) -> list[Chart]:
         charts += [
             Chart("Region J", histogram(j, "J", (0.0, 1.0)), "every object on every frame"),
             Chart("J over time", curved, "mean and quartiles"),
+            Chart("Recall over IoU", _recall(j), "share of objects on frames that reach each IoU"),
         ]
     for title, values, note in (
         ("Time to first mask", samples.first_mask_ms, "from the first sample of the trace"),
@@ -138,6 +141,13 @@ def _charts(samples: Samples) -> list[Chart]:
         if values:
             charts.append(Chart(title, histogram(values, "ms"), note))
     return charts
+
+
+def _recall(ious: Sequence[float]) -> str:
+    found = recall_curve(ious, points=_RECALL_POINTS)
+    each = zip(found.threshold, found.recall, strict=True)
+    points = [CurvePoint(float(x), float(y), float(y), float(y)) for x, y in each]
+    return curve(points, "IoU", "recall")
 
 
 def _cases(results: Sequence[RecordingResult]) -> dict[str, list[Picture]]:

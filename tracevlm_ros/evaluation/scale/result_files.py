@@ -78,7 +78,8 @@ def write_result(result: RecordingResult, path: Path) -> None:
 
 
 def read_results(paths: Iterable[Path]) -> Iterator[RecordingResult]:
-    """Results as they were written, without pictures. Raises InputError naming a bad file."""
+    """Results as they were written, without pictures; counts that an older version did not write
+    are 0. Raises InputError naming a bad file."""
     for path in paths:
         try:
             rows = pq.read_table(path, schema=SCHEMA).to_pylist()
@@ -125,7 +126,8 @@ def _row(result: RecordingResult) -> dict[str, Any]:
 
 
 def _result(row: dict[str, Any]) -> RecordingResult:
-    samples = Samples(**{one.name: row[one.name] for one in dataclasses.fields(Samples)})
+    known = {one.name: row[one.name] for one in dataclasses.fields(Samples)}
+    samples = Samples(**{name: value for name, value in known.items() if value is not None})
     samples.drops = Drops(json.loads(row["drops"]))
     samples.captions = [
         CaptionSample(**{**caption, "references": tuple(caption["references"])})
