@@ -23,8 +23,10 @@ class AttentionRecord:
         self._sample_ns = 0
 
     def reset(self) -> None:
-        """A new recording: the map is emptied, dwell times and transitions stay."""
+        """A new recording: the map is emptied; dwell times and transitions stay, but no transition
+        leads from the old recording to the new one."""
         self._map.clear()
+        self._ledger.restart()
         self._map_ns = self._sample_ns = 0
 
     def advance(self, stamp_ns: int, motion: FrameMotion) -> None:

@@ -269,7 +269,8 @@ class Pipeline:
 
     def _restart(self) -> None:
         self._unsettled = None
-        self._segmenter.reset()
+        for event in self._segmenter.reset():
+            self.attention.observe(event)
         self._live.reset()
         self._memory.reset()
         self.attention.reset()

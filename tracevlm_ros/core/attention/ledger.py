@@ -35,6 +35,10 @@ class AttentionLedger:
         elif isinstance(event, TraceClosed):
             self._last = (event.trace_id, event.stamp_ns)
 
+    def restart(self) -> None:
+        """Stamps start anew or jump (a bag loop, a seek): no transition leads across."""
+        self._last = None
+
     @property
     def dwell_s(self) -> dict[int, float]:
         """Trace id -> seconds looked at, without pen-up and lost gaze; the newest traces only."""
