@@ -69,6 +69,24 @@ def test_pictures_are_made_for_whoever_subscribes(ros: Ros, rig: Rig) -> None:
     assert convert.frame_of(overlay[-1]).image_rgb.shape == (*SIZE_HW, 3)
 
 
+def test_diagnostics_tell_dwell_and_transitions_of_the_newest_traces(ros: Ros, rig: Rig) -> None:
+    make_node(ros)
+    rig.activate()
+    ros.until(lambda: "attention" in rig.statuses, "the status")
+    assert rig.statuses["attention"].message == "nothing looked at yet"
+    rig.look(1, 14)
+    rig.look(15, 14, x=20.0)
+
+    def values() -> dict[str, str]:
+        return {pair.key: pair.value for pair in rig.statuses["attention"].values}
+
+    ros.until(lambda: "from_1_to_2_gap_s" in values(), "the transition")
+    dwelt_ns = 14 * FRAME_NS
+    assert float(values()["trace_1_dwell_s"]) == pytest.approx(dwelt_ns / 1e9, rel=0.3)
+    assert 0 <= float(values()["from_1_to_2_gap_s"]) < 0.2
+    assert rig.statuses["attention"].message.startswith("trace 2 for ")
+
+
 def test_stamps_that_jump_back_begin_anew(ros: Ros, rig: Rig) -> None:
     make_node(ros, image_depth=50)
     rig.activate()

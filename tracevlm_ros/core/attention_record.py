@@ -2,7 +2,7 @@
 
 from tracevlm_ros.core.attention.dwell import DwellConfig, DwellMap
 from tracevlm_ros.core.attention.events import TraceEvent, TraceGrown
-from tracevlm_ros.core.attention.ledger import AttentionLedger, Transition
+from tracevlm_ros.core.attention.ledger import AttentionLedger, NewestAttention, Transition
 from tracevlm_ros.core.camera_path import CameraPath
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.tracking import FrameMotion
@@ -63,6 +63,10 @@ class AttentionRecord:
     def transitions(self) -> tuple[Transition, ...]:
         """From which trace attention went to which, oldest first."""
         return self._ledger.transitions
+
+    def newest(self, count: int) -> NewestAttention:
+        """The last ``count`` of both."""
+        return self._ledger.newest(count)
 
     def render(self, size_hw: tuple[int, int]) -> Image:
         """Dwell of the last seconds in the current frame, uint8 ``size_hw``."""

@@ -5,6 +5,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from tracevlm_ros.core.attention.ledger import NewestAttention
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Location
 from tracevlm_ros.core.errors import InputError
@@ -19,6 +20,7 @@ from tracevlm_ros.nodes.stopwatch import Stopwatch
 from tracevlm_ros.nodes.worker import Worker
 
 _SMALL_QUEUE = 1024
+_NEWEST_TRACES = 8
 
 
 class Arrival(NamedTuple):
@@ -108,6 +110,7 @@ class FastPath(Worker):
         self._size_hw: tuple[int, int] | None = None
         self._unsized: deque[Gaze] = deque(maxlen=limits.gaze)
         self._pipeline_drops = Drops()
+        self._attention = NewestAttention({}, ())
 
     # --- called from other threads -----------------------------------------------------------
 
@@ -152,6 +155,11 @@ class FastPath(Worker):
         self._size_hw = None
         self._pipeline.reset()
         self._pipeline_drops = Drops(self._pipeline.drops)
+        self._attention = self._pipeline.attention.newest(_NEWEST_TRACES)
+
+    def attention(self) -> NewestAttention:
+        """How long the newest traces were looked at, and in which order; also while it works."""
+        return self._attention
 
     def drops(self) -> Drops:
         """Drops of the queues and of the pipeline so far."""
@@ -170,6 +178,7 @@ class FastPath(Worker):
         """Small things first, then a ready frame, then one more frame, else wait."""
         self._take_small()
         self._pipeline_drops = Drops(self._pipeline.drops)
+        self._attention = self._pipeline.attention.newest(_NEWEST_TRACES)
         if self._step() or self._take_frame():
             return
         if self._waiting and self._patience_s() <= 0:

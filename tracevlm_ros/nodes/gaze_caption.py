@@ -241,6 +241,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             drops=drops,
             drops_before=self._drops_before,
             mismatches=mismatches,
+            attention=None if self._session is None else self._session.attention(),
         )
         self._drops_before = drops
         stamp = self.get_clock().now().to_msg()
