@@ -31,6 +31,16 @@ def play(
     pipeline: Pipeline, items: Iterable[Frame | GazeSample]
 ) -> tuple[list[StepResult], list[Caption]]:
     """Offline: every request is answered before the next step."""
+    results, captions = play_on(pipeline, items)
+    pipeline.flush()
+    last_results, last_captions = play_on(pipeline, [])
+    return results + last_results, captions + last_captions
+
+
+def play_on(
+    pipeline: Pipeline, items: Iterable[Frame | GazeSample]
+) -> tuple[list[StepResult], list[Caption]]:
+    """The same, and more may follow."""
     results: list[StepResult] = []
     captions: list[Caption] = []
 
@@ -39,14 +49,13 @@ def play(
             results.append(result)
             captions.extend(answer(pipeline, request) for request in result.requests)
 
+    drain()
     for item in items:
         if isinstance(item, Frame):
             pipeline.add_frame(item)
         else:
             pipeline.add_gaze(item)
         drain()
-    pipeline.flush()
-    drain()
     return results, captions
 
 
@@ -124,6 +133,37 @@ def test_a_late_answer_is_used_at_the_next_frame_and_counted(engine: Engine) -> 
     request = next(request for result in results for request in result.requests)
     answer(pipeline, results[-1].requests[-1] if results[-1].requests else request)
     assert pipeline.drops["embedding_late"] == 1
+
+
+def traces_of(
+    pipeline: Pipeline, items: Iterable[Frame | GazeSample], focal_px: float | None, at: int
+) -> set[int]:
+    """Ids of all traces shown; the focal length is told before item number ``at``."""
+    shown: set[int] = set()
+    for number, item in enumerate(items):
+        if number == at:
+            pipeline.focal_px = focal_px
+        results, _ = play_on(pipeline, [item])
+        shown |= {trace.trace_id for result in results for trace in result.traces}
+    return shown
+
+
+def near_dwells() -> list[Frame | GazeSample]:
+    """24 px apart: 9 degrees if the image spans 60, 3 degrees for a focal length of 458 px."""
+    return list(by_stamp(frames(40), dwell(60, 60, 0, 740), dwell(84, 60, 740, 1500, seed=6)))
+
+
+@pytest.mark.parametrize("at", [0, 20])
+def test_the_focal_length_says_how_many_degrees_a_shift_of_attention_is(
+    engine: Engine, at: int
+) -> None:
+    assert traces_of(Pipeline(PipelineConfig(), engine), near_dwells(), None, at) == {1, 2}
+    assert traces_of(Pipeline(PipelineConfig(), engine), near_dwells(), 458.0, at) == {1}
+
+
+def test_a_trace_goes_on_when_the_camera_tells_its_focal_length_meanwhile(engine: Engine) -> None:
+    one = list(by_stamp(frames(20), dwell(60, 60, 0, 760)))
+    assert traces_of(Pipeline(PipelineConfig(), engine), one, 458.0, len(one) // 2) == {1}
 
 
 def test_gaze_without_frames_and_frames_without_gaze_give_no_captions(engine: Engine) -> None:

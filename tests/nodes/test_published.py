@@ -77,13 +77,10 @@ def test_diagnostics_tell_dwell_and_transitions_of_the_newest_traces(ros: Ros, r
     rig.look(1, 14)
     rig.look(15, 14, x=20.0)
 
-    def values() -> dict[str, str]:
-        return {pair.key: pair.value for pair in rig.statuses["attention"].values}
-
-    ros.until(lambda: "from_1_to_2_gap_s" in values(), "the transition")
+    ros.until(lambda: "from_1_to_2_gap_s" in rig.attention(), "the transition")
     dwelt_ns = 14 * FRAME_NS
-    assert float(values()["trace_1_dwell_s"]) == pytest.approx(dwelt_ns / 1e9, rel=0.3)
-    assert 0 <= float(values()["from_1_to_2_gap_s"]) < 0.2
+    assert rig.attention()["trace_1_dwell_s"] == pytest.approx(dwelt_ns / 1e9, rel=0.3)
+    assert 0 <= rig.attention()["from_1_to_2_gap_s"] < 0.2
     assert rig.statuses["attention"].message.startswith("trace 2 for ")
 
 

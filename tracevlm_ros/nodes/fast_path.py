@@ -122,6 +122,10 @@ class FastPath(Worker):
         """The middleware says that it lost ``count`` messages."""
         self.inbox.count_drop(f"{what}_lost_in_transport", count)
 
+    def count_drop(self, reason: str) -> None:
+        """Something came that is of no use."""
+        self.inbox.count_drop(reason)
+
     def offer_gaze(self, gaze: Gaze) -> None:
         self._gaze.put(gaze)
 
