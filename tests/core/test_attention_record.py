@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from engine.runtime import load_engine
-from tests.core.pipeline_scenes import MS, SIZE_HW, START_NS, by_stamp, dwell, frames
+from tests.core.pipeline_scenes import MS, SIZE_HW, START_NS, by_stamp, dwell, frames, play
 from tracevlm_ros.core.attention.dwell import DwellConfig
 from tracevlm_ros.core.attention.events import TraceClosed, TraceGrown, TraceOpened
 from tracevlm_ros.core.attention_record import AttentionRecord
@@ -12,20 +12,6 @@ from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.pipeline import Pipeline
 from tracevlm_ros.core.tracking.motion import still
 from tracevlm_ros.core.types import Frame, GazeSample, Image
-
-
-def played(pipeline: Pipeline, items: list[Frame | GazeSample]) -> None:
-    """Everything through the pipeline; requests for words stay unanswered."""
-    for item in items:
-        if isinstance(item, Frame):
-            pipeline.add_frame(item)
-        else:
-            pipeline.add_gaze(item)
-        while pipeline.step() is not None:
-            pass
-    pipeline.flush()
-    while pipeline.step() is not None:
-        pass
 
 
 def two_looks(start_ns: int = START_NS) -> list[Frame | GazeSample]:
@@ -40,9 +26,9 @@ def two_looks(start_ns: int = START_NS) -> list[Frame | GazeSample]:
 
 def test_a_bag_loop_gives_no_transition_across_and_keeps_the_last_look_whole() -> None:
     pipeline = Pipeline(PipelineConfig(), load_engine("fake"))
-    played(pipeline, two_looks())
+    play(pipeline, two_looks())
     before = pipeline.attention.dwell_s()
-    played(pipeline, two_looks())
+    play(pipeline, two_looks())
     transitions = pipeline.attention.transitions()
     assert [(step.from_id, step.to_id) for step in transitions] == [(1, 2), (3, 4)]
     assert all(0 <= step.gap_s < 0.2 for step in transitions)
@@ -53,8 +39,8 @@ def test_a_bag_loop_gives_no_transition_across_and_keeps_the_last_look_whole() -
 
 def test_a_jump_forward_gives_no_transition_across() -> None:
     pipeline = Pipeline(PipelineConfig(), load_engine("fake"))
-    played(pipeline, two_looks())
-    played(pipeline, two_looks(START_NS + 100_000 * MS))
+    play(pipeline, two_looks())
+    play(pipeline, two_looks(START_NS + 100_000 * MS))
     transitions = pipeline.attention.transitions()
     assert [(step.from_id, step.to_id) for step in transitions] == [(1, 2), (3, 4)]
 
@@ -66,7 +52,7 @@ def test_what_was_still_undecided_when_the_loop_came_counts_as_looked_at() -> No
         GazeSample(START_NS + round(i * 2.5 * MS), 40.0, 40.0)
         for i in range(305)  # the last frame stands at 760 ms
     ]
-    played(pipeline, list(by_stamp(frames(20), look)))
+    play(pipeline, list(by_stamp(frames(20), look)))
     known = pipeline.attention.dwell_s()[1]
     pipeline.reset()
     assert known < pipeline.attention.dwell_s()[1] == pytest.approx(0.76, abs=0.003)
@@ -74,7 +60,7 @@ def test_what_was_still_undecided_when_the_loop_came_counts_as_looked_at() -> No
 
 def test_dwell_is_the_time_looked_at_each_place() -> None:
     pipeline = Pipeline(PipelineConfig(), load_engine("fake"))
-    played(pipeline, two_looks())
+    play(pipeline, two_looks())
     assert pipeline.attention.dwell_s() == {
         1: pytest.approx(0.70, abs=0.03),
         2: pytest.approx(0.74, abs=0.03),

@@ -5,58 +5,29 @@ import pytest
 
 from engine.runtime import load_engine
 from engine.runtime.fake import FakeEngine
-from tests.core.pipeline_scenes import MS, SIZE_HW, START_NS, by_stamp, dwell, frames
+from tests.core.pipeline_scenes import (
+    MS,
+    SIZE_HW,
+    START_NS,
+    answer,
+    by_stamp,
+    dwell,
+    frames,
+    play,
+    play_on,
+)
 from tracevlm_ros.core.config import LiveConfig, PipelineConfig
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.label_image import compose, label_of
 from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
-from tracevlm_ros.core.slow_path import DescribeRequest, describe
-from tracevlm_ros.core.types import Caption, Frame, GazeSample
+from tracevlm_ros.core.slow_path import DescribeRequest
+from tracevlm_ros.core.types import Frame, GazeSample
 
 
 @pytest.fixture
 def engine() -> Engine:
     return load_engine("fake")
-
-
-def answer(pipeline: Pipeline, request: DescribeRequest) -> Caption:
-    """Run a request to its end and hand the answer back."""
-    *_, (caption, description) = describe(pipeline.engine, request)
-    pipeline.deliver(request, description)
-    return caption
-
-
-def play(
-    pipeline: Pipeline, items: Iterable[Frame | GazeSample]
-) -> tuple[list[StepResult], list[Caption]]:
-    """Offline: every request is answered before the next step."""
-    results, captions = play_on(pipeline, items)
-    pipeline.flush()
-    last_results, last_captions = play_on(pipeline, [])
-    return results + last_results, captions + last_captions
-
-
-def play_on(
-    pipeline: Pipeline, items: Iterable[Frame | GazeSample]
-) -> tuple[list[StepResult], list[Caption]]:
-    """The same, and more may follow."""
-    results: list[StepResult] = []
-    captions: list[Caption] = []
-
-    def drain() -> None:
-        while (result := pipeline.step()) is not None:
-            results.append(result)
-            captions.extend(answer(pipeline, request) for request in result.requests)
-
-    drain()
-    for item in items:
-        if isinstance(item, Frame):
-            pipeline.add_frame(item)
-        else:
-            pipeline.add_gaze(item)
-        drain()
-    return results, captions
 
 
 def two_dwells() -> list[Frame | GazeSample]:
