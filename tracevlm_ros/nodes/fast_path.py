@@ -155,6 +155,8 @@ class FastPath(Worker):
         self._questions.clear("question_deactivated")
         self._deliveries.clear("description_deactivated")
         self._waiting.clear()
+        if self._unsized:
+            self.inbox.count_drop("gaze_deactivated", len(self._unsized))
         self._unsized.clear()
         self._size_hw = None
         self._pipeline.reset()
