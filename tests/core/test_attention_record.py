@@ -58,6 +58,17 @@ def test_what_was_still_undecided_when_the_loop_came_counts_as_looked_at() -> No
     assert known < pipeline.attention.dwell_s()[1] == pytest.approx(0.76, abs=0.003)
 
 
+def test_a_cut_empties_the_map_also_of_what_was_still_undecided() -> None:
+    pipeline = Pipeline(PipelineConfig(), load_engine("fake"))
+    before, after = frames(20)[:10], frames(20)[10:]
+    other = np.random.default_rng(99).integers(0, 255, before[0].image_rgb.shape).astype(np.uint8)
+    look = [GazeSample(START_NS + round(i * 2.5 * MS), 40.0, 40.0) for i in range(144)]
+    play(pipeline, by_stamp(before, [frame._replace(image_rgb=other) for frame in after], look))
+    assert pipeline.drops["frame_cut"] == 1
+    assert not pipeline.attention.render(SIZE_HW).any()
+    assert pipeline.attention.dwell_s() == {1: pytest.approx(0.36, abs=0.01)}
+
+
 def test_dwell_is_the_time_looked_at_each_place() -> None:
     pipeline = Pipeline(PipelineConfig(), load_engine("fake"))
     play(pipeline, two_looks())
