@@ -40,6 +40,7 @@ from tracevlm_ros.cli.bench_engine import (
     with_fps,
 )
 from tracevlm_ros.cli.device_limit import copy_bandwidth, decode_bytes
+from tracevlm_ros.cli.goals import goal_lines, judged
 from tracevlm_ros.core.errors import ConfigError, TraceVLMError
 from tracevlm_ros.core.prompt import answer_positions
 
@@ -96,7 +97,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     subject = subject_of(manifest, loaded, traces=1, tokens=arguments.tokens)
     results |= path_figures(subject, arguments.rounds)
     subject.engine.close()
-    return {**results, "goals": judged(results)}
+    return {**results, "goals": judged(GOALS, goal_figures(results))}
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
@@ -159,22 +160,14 @@ def first_token(subject: Subject) -> Callable[[], None]:
     return describe
 
 
-def judged(results: Mapping[str, Any]) -> dict[str, Any]:
-    found = {
+def goal_figures(results: Mapping[str, Any]) -> dict[str, float]:
+    return {
         "decode_share": results["decode_share"],
         "fast_path_ms": results["fast_path"]["median_ms"],
         "fast_path_fps": results["fast_path"]["fps"],
         "first_token_ms": results["first_token"]["median_ms"],
         "caption_ms": results["caption"]["median_ms"],
         "fast_path_loss": results["fast_path_loss"],
-    }
-    return {
-        name: {
-            "found": found[name],
-            "goal": f"{kind} {limit}",
-            "met": bool(found[name] >= limit if kind == "at least" else found[name] <= limit),
-        }
-        for name, (kind, limit) in GOALS.items()
     }
 
 
@@ -187,11 +180,7 @@ def as_text(results: Mapping[str, Any]) -> str:
         f"  decode {results['decode']['median_ms']} ms; copy on {copy['device']} "
         f"{copy['gb_per_s']} GB/s",
     ]
-    lines += [
-        f"  {name:<16} {row['found']} (goal: {row['goal']}, {'met' if row['met'] else 'NOT met'})"
-        for name, row in results["goals"].items()
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  {line}" for line in goal_lines(results["goals"]))])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 
+from tracevlm_ros.cli.bench_simplify import GOALS, SCALING
 from tracevlm_ros.cli.bench_traces import gaze_trace, pointer_trace, recorded_trace
 from tracevlm_ros.cli.main import main
-from tracevlm_ros.core.simplify import has_numba
+from tracevlm_ros.core.simplify import has_numba, simplify
 
 SMALL = ["bench", "simplify", "--points", "300", "--samples", "40", "--no-scaling"]
 
@@ -25,11 +27,46 @@ def test_json_holds_every_figure_of_every_trace_and_metric(capsys):
         assert row["numpy"]["core_percent_at_30_hz"] > 0
 
 
+def test_each_goal_has_its_worst_figure_and_whether_it_is_met(capsys):
+    assert main([*SMALL, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert set(results["goals"]) == set(GOALS)
+    numpy = max(row["numpy"]["core_percent_at_30_hz"] for row in results["traces"])
+    row = results["goals"]["numpy_core_percent_at_30_hz"]
+    assert row == {"found": numpy, "goal": "at most 1", "met": numpy <= 1.0}
+    if has_numba() and results["fastrdp"]:
+        cheaper = min(row["times_cheaper_than_fastrdp"] for row in results["traces"])
+        row = results["goals"]["times_cheaper_than_fastrdp"]
+        assert row == {"found": cheaper, "goal": "at least 10", "met": cheaper >= 10.0}
+
+
+def test_the_scaling_table_has_a_row_for_each_length(capsys):
+    small = ["bench", "simplify", "--points", "100", "--samples", "20", "--scaling", "40", "160"]
+    assert main([*small, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [row["points"] for row in results["scaling"]] == [40, 160]
+    for row in results["scaling"]:
+        assert row["keypoints"] == len(simplify(pointer_trace(row["points"]), 5.0))
+        assert row["numpy_us"] > 0
+        assert ("numba_us" in row) == results["numba"]
+        assert ("fastrdp_us" in row) == results["fastrdp"]
+    assert main(small) == 0
+    *_, first, second = capsys.readouterr().out.splitlines()
+    assert [first.split()[0], second.split()[0]] == ["40", "160"]
+
+
+def test_the_scaling_table_goes_to_100000_points_unless_told(capsys):
+    assert (SCALING[0], SCALING[-1]) == (100, 100_000)
+    assert main([*SMALL, "--scaling", "3"]) == 1
+    assert "--scaling has 3" in capsys.readouterr().err
+
+
 def test_an_absent_fastrdp_is_told_and_the_rest_is_measured(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "fastrdp", None)
     assert main(SMALL) == 0
     printed = capsys.readouterr().out
     assert "fastrdp is not installed" in printed
+    assert re.search(r"times_cheaper_than_fastrdp +- +at least 10 +not measured", printed)
     assert "pointer, generated" in printed
 
 

@@ -5,49 +5,29 @@ import pytest
 
 from engine.runtime import load_engine
 from engine.runtime.fake import FakeEngine
-from tests.core.pipeline_scenes import MS, SIZE_HW, START_NS, by_stamp, dwell, frames
+from tests.core.pipeline_scenes import (
+    MS,
+    SIZE_HW,
+    START_NS,
+    answer,
+    by_stamp,
+    dwell,
+    frames,
+    play,
+    play_on,
+)
 from tracevlm_ros.core.config import LiveConfig, PipelineConfig
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.label_image import compose, label_of
 from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, describe
-from tracevlm_ros.core.types import Caption, Frame, GazeSample
+from tracevlm_ros.core.types import Frame, GazeSample
 
 
 @pytest.fixture
 def engine() -> Engine:
     return load_engine("fake")
-
-
-def answer(pipeline: Pipeline, request: DescribeRequest) -> Caption:
-    """Run a request to its end and hand the answer back."""
-    *_, (caption, description) = describe(pipeline.engine, request)
-    pipeline.deliver(request, description)
-    return caption
-
-
-def play(
-    pipeline: Pipeline, items: Iterable[Frame | GazeSample]
-) -> tuple[list[StepResult], list[Caption]]:
-    """Offline: every request is answered before the next step."""
-    results: list[StepResult] = []
-    captions: list[Caption] = []
-
-    def drain() -> None:
-        while (result := pipeline.step()) is not None:
-            results.append(result)
-            captions.extend(answer(pipeline, request) for request in result.requests)
-
-    for item in items:
-        if isinstance(item, Frame):
-            pipeline.add_frame(item)
-        else:
-            pipeline.add_gaze(item)
-        drain()
-    pipeline.flush()
-    drain()
-    return results, captions
 
 
 def two_dwells() -> list[Frame | GazeSample]:
@@ -113,17 +93,41 @@ def test_an_answer_in_time_gives_the_same_masks_whenever_it_arrives(engine: Engi
 
 def test_a_late_answer_is_used_at_the_next_frame_and_counted(engine: Engine) -> None:
     pipeline = Pipeline(PipelineConfig(live=LiveConfig(embedding_delay_ms=0.0)), engine)
-    results: list[StepResult] = []
-    for item in two_dwells():
-        if isinstance(item, Frame):
-            pipeline.add_frame(item)
-        else:
-            pipeline.add_gaze(item)
-        while (result := pipeline.step()) is not None:
-            results.append(result)
-    request = next(request for result in results for request in result.requests)
+    results = unanswered(pipeline, two_dwells())
+    request = first_request(results)
     answer(pipeline, results[-1].requests[-1] if results[-1].requests else request)
     assert pipeline.drops["embedding_late"] == 1
+
+
+def traces_of(
+    pipeline: Pipeline, items: Iterable[Frame | GazeSample], focal_px: float | None, at: int
+) -> set[int]:
+    """Ids of all traces shown; the focal length is told before item number ``at``."""
+    shown: set[int] = set()
+    for number, item in enumerate(items):
+        if number == at:
+            pipeline.focal_px = focal_px
+        results, _ = play_on(pipeline, [item])
+        shown |= {trace.trace_id for result in results for trace in result.traces}
+    return shown
+
+
+def near_dwells() -> list[Frame | GazeSample]:
+    """24 px apart: 9 degrees if the image spans 60, 3 degrees for a focal length of 458 px."""
+    return list(by_stamp(frames(40), dwell(60, 60, 0, 740), dwell(84, 60, 740, 1500, seed=6)))
+
+
+@pytest.mark.parametrize("at", [0, 20])
+def test_the_focal_length_says_how_many_degrees_a_shift_of_attention_is(
+    engine: Engine, at: int
+) -> None:
+    assert traces_of(Pipeline(PipelineConfig(), engine), near_dwells(), None, at) == {1, 2}
+    assert traces_of(Pipeline(PipelineConfig(), engine), near_dwells(), 458.0, at) == {1}
+
+
+def test_a_trace_goes_on_when_the_camera_tells_its_focal_length_meanwhile(engine: Engine) -> None:
+    one = list(by_stamp(frames(20), dwell(60, 60, 0, 760)))
+    assert traces_of(Pipeline(PipelineConfig(), engine), one, 458.0, len(one) // 2) == {1}
 
 
 def test_gaze_without_frames_and_frames_without_gaze_give_no_captions(engine: Engine) -> None:
@@ -151,6 +155,60 @@ def test_a_question_is_about_the_newest_trace_on_the_latest_frame(engine: Engine
     assert request.stamp_ns == results[-1].frame.stamp_ns
     assert request.trace_id == results[-1].traces[-1].trace_id
     assert answer(pipeline, request).question == "what is it?"
+
+
+def test_a_trace_shorter_than_the_least_dwell_is_never_described_and_counted(
+    engine: Engine,
+) -> None:
+    config = PipelineConfig(live=LiveConfig(min_dwell_ms=500.0))
+    pipeline = Pipeline(config, engine)
+    glance, look = dwell(40, 40, 0, 240), dwell(120, 80, 280, 1500, seed=6)
+    results, captions = play(pipeline, by_stamp(frames(38), glance, look))
+    assert {trace.trace_id for result in results for trace in result.traces} == {1, 2}
+    assert {caption.trace_id for caption in captions} == {2}
+    assert pipeline.drops["trace_too_short"] == 1
+
+
+def unanswered(pipeline: Pipeline, items: Iterable[Frame | GazeSample]) -> list[StepResult]:
+    """Play ``items``; nobody describes anything."""
+    results: list[StepResult] = []
+    for item in items:
+        if isinstance(item, Frame):
+            pipeline.add_frame(item)
+        else:
+            pipeline.add_gaze(item)
+        while (result := pipeline.step()) is not None:
+            results.append(result)
+    return results
+
+
+def first_request(results: list[StepResult]) -> DescribeRequest:
+    return next(request for result in results for request in result.requests)
+
+
+@pytest.mark.parametrize("has_mask", [True, False])
+def test_a_description_without_a_mask_is_counted_and_gives_none(
+    engine: Engine, has_mask: bool
+) -> None:
+    pipeline = Pipeline(PipelineConfig(), engine)
+    one = list(by_stamp(frames(40), dwell(40, 40, 0, 1560)))
+    request = first_request(unanswered(pipeline, one[: len(one) // 2]))
+    *_, (_, description) = describe(engine, request)
+    if not has_mask:
+        description = description._replace(seg_embeddings=None)
+    pipeline.deliver(request, description)
+    assert pipeline.drops["description_without_mask"] == (not has_mask)
+    results = unanswered(pipeline, one[len(one) // 2 :])
+    assert any(result.masks.labels.any() for result in results) == has_mask
+
+
+def test_a_description_of_a_trace_that_is_gone_is_counted(engine: Engine) -> None:
+    pipeline = Pipeline(PipelineConfig(live=LiveConfig(linger_ms=0.0)), engine)
+    request = first_request(unanswered(pipeline, two_dwells()))
+    assert request.trace_id == 1
+    answer(pipeline, request)
+    assert pipeline.drops["description_of_gone_trace"] == 1
+    assert pipeline.drops["embedding_late"] == 0
 
 
 def test_where_two_masks_overlap_the_higher_logit_wins() -> None:

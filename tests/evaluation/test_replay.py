@@ -1,8 +1,10 @@
 """Bags through the pipeline, offline."""
 
+import dataclasses
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,21 @@ import pytest
 from engine.runtime import load_engine
 from engine.runtime.fake import FakeEngine
 from tests.evaluation.scenes import copy_bag, shift_stamps, write_bag
+from tracevlm_ros.core.attention.config import TraceConfig
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import BackendError, InputError
+from tracevlm_ros.core.pipeline import Pipeline
 from tracevlm_ros.core.types import Frame, GazeSample
-from tracevlm_ros.evaluation.evaluate import EvaluationConfig, evaluate_bag, recording_names
+from tracevlm_ros.evaluation.evaluate import (
+    EvaluationConfig,
+    RecordingResult,
+    evaluate_bag,
+    recording_names,
+)
 from tracevlm_ros.evaluation.figures import make_figures
+from tracevlm_ros.evaluation.live_replay import replay_live
+from tracevlm_ros.evaluation.outcome import FrameOutcome
 from tracevlm_ros.evaluation.recording import (
     BagTopics,
     bag_samples,
@@ -89,6 +100,74 @@ def test_a_bag_without_ground_truth_is_still_evaluated(bag: Path, tmp_path: Path
     left_out = make_figures(result.samples, with_java=False).left_out
     assert left_out["CIDEr-D"] == "no ground truth captions"
     assert "J mean" in left_out
+
+
+def with_focal(bag: Path, folder: Path, focal_px: float) -> Path:
+    """The same recording by a camera that tells another focal length."""
+    with BagReader(bag) as source, BagWriter(folder) as target:
+        for record in source.records():
+            if record.topic.endswith("/camera_info"):
+                info = record.decode()
+                matrix = np.array([focal_px, *info.k[1:]])
+                info = dataclasses.replace(info, k=matrix)
+                target.write(record.topic, info, record.log_ns)
+            else:
+                target.write_raw(record.topic, record.msgtype, record.log_ns, record.raw)
+    return folder
+
+
+def played(bag: Path, folder: Path, config: EvaluationConfig) -> tuple[bytes, RecordingResult]:
+    result = evaluate_bag(bag, "one", FakeEngine(), config, folder)
+    assert result.error is None
+    return (folder / "predictions.jsonl").read_bytes(), result
+
+
+def test_camera_info_of_a_bag_sets_the_focal_length_where_asked_for(
+    bag: Path, tmp_path: Path
+) -> None:
+    """A long lens: all that was looked at lies within few degrees and is one trace."""
+    long = with_focal(bag, tmp_path / "long", 5000.0)
+    asked = EvaluationConfig(topics=BagTopics(use_camera_info=True))
+    told = EvaluationConfig(pipeline=PipelineConfig(trace=TraceConfig(focal_px=5000.0)))
+    plain, without = played(long, tmp_path / "a", EvaluationConfig())
+    from_bag, result = played(long, tmp_path / "b", asked)
+    from_settings, _ = played(long, tmp_path / "c", told)
+    assert from_bag == from_settings != plain
+    assert result.samples.traces == 1 < without.samples.traces
+    live = list(replay_of(long, asked.topics, speed=20.0))
+    assert {trace.trace_id for outcome in live for trace in outcome.traces} == {1}
+
+
+def replay_of(bag: Path, topics: BagTopics, speed: float) -> Iterator[FrameOutcome]:
+    """At the recording's own pace, ``speed`` times as fast."""
+    engine = FakeEngine()
+    pipeline = Pipeline(PipelineConfig(), engine)
+    with BagReader(bag) as source:
+        yield from replay_live(
+            bag_samples(source, topics, pipeline.drops), pipeline, engine, speed=speed
+        )
+
+
+@pytest.mark.parametrize("focal_px", [0.0, float("nan")])
+def test_a_camera_without_calibration_is_counted_and_changes_nothing(
+    bag: Path, tmp_path: Path, focal_px: float
+) -> None:
+    bare = with_focal(bag, tmp_path / "bare", focal_px)
+    asked = EvaluationConfig(topics=BagTopics(use_camera_info=True))
+    plain, _ = played(bare, tmp_path / "a", EvaluationConfig())
+    same, result = played(bare, tmp_path / "b", asked)
+    assert same == plain
+    assert result.samples.drops["camera_info_without_focal"] > 0
+
+
+def test_a_bag_without_the_camera_info_that_is_asked_for_is_refused(
+    bag: Path, tmp_path: Path
+) -> None:
+    topics = BagTopics(use_camera_info=True, camera_info="/other")
+    result = evaluate_bag(
+        bag, "one", FakeEngine(), EvaluationConfig(topics=topics), tmp_path / "out"
+    )
+    assert result.error is not None and "no topic /other" in result.error
 
 
 def test_what_was_scored_before_damage_is_kept_with_the_error(bag: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
 from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, START_NS, picture
 from tests.nodes.conftest import Ros
@@ -39,6 +39,7 @@ class Rig:
         self.node: Node = ros.add(Node("rig", namespace="test"))
         self.images = self.node.create_publisher(Image, "image", qos.reliable(10))
         self.gaze = self.node.create_publisher(GazeSample, "gaze", qos.reliable(100))
+        self.camera_info = self.node.create_publisher(CameraInfo, "camera_info", qos.reliable(10))
         self.captions: list[Caption] = []
         self.masks: list[Image] = []
         self.statuses: dict[str, Any] = {}
@@ -79,23 +80,34 @@ class Rig:
     def send_gaze(self, stamp_ns: int, x: float = 85.0, y: float = 60.0) -> None:
         self.gaze.publish(convert.gaze_message(Sample(stamp_ns, x, y), "scene", "test"))
 
+    def send_focal(self, focal_px: float) -> None:
+        """A CameraInfo with this k[0]."""
+        message = CameraInfo(header=convert.header_of(START_NS, "scene"))
+        message.k[0] = focal_px
+        self.camera_info.publish(message)
+
     def send_image(self, index: int) -> int:
         stamp_ns = START_NS + index * FRAME_NS
         header = convert.header_of(stamp_ns, "scene")
         self.images.publish(convert.image_message(picture(index), "rgb8", header))
         return stamp_ns
 
-    def look(self, first: int, count: int) -> list[int]:
-        """Gaze that rests on the square during ``count`` frames; the frames' stamps. Each frame is
-        awaited, so that none is dropped."""
+    def look(self, first: int, count: int, x: float = 85.0) -> list[int]:
+        """Gaze that rests on one place, by default the square, during ``count`` frames; the
+        frames' stamps. Each frame is awaited, so that none is dropped."""
         stamps = []
         for index in range(first, first + count):
             before = len(self.masks)
             for part in range(FRAME_NS // GAZE_NS + 2):
-                self.send_gaze(START_NS + index * FRAME_NS + (part - 5) * GAZE_NS + index)
+                self.send_gaze(START_NS + index * FRAME_NS + (part - 5) * GAZE_NS + index, x)
             stamps.append(self.send_image(index))
             self.ros.until(lambda before=before: len(self.masks) > before, f"mask {index}")
         return stamps
+
+    def attention(self) -> dict[str, float]:
+        """Dwell and gaps of the newest traces, in seconds, as diagnostics tell them."""
+        status = self.statuses.get("attention")
+        return {} if status is None else {pair.key: float(pair.value) for pair in status.values}
 
     def until_mismatch(self) -> Any:
         """The input status once it tells of a peer that does not fit."""

@@ -19,6 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PointStamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 
 from tests.ingest.test_pupil_core_live import Peer
 from tests.nodes.conftest import Ros
@@ -209,6 +210,19 @@ def test_points_of_another_node_touch_and_then_let_go(listener: Listener, make: 
         lambda: listener.gaze[-1].pen == GazeSample.PEN_UP and listener.gaze[-1].x == 12.0,
         "letting go",
     )
+
+
+def test_an_image_that_cannot_be_shown_is_counted_and_opens_no_window(
+    listener: Listener, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pointer_window, "require_display", lambda: None)
+    node = make(PointerNode, input="window", show="image")
+    images = listener.node.create_publisher(Image, "image", qos.reliable(10))
+    listener.ros.until(images.get_subscription_count, "the window's subscription")
+    images.publish(Image(encoding="32FC1", height=1, width=1, step=4))
+    drops = "test/pointer: drops"
+    listener.ros.until(lambda: listener.values(drops).get("image_not_shown") == "1", "the drop")
+    assert not node._window.is_open
 
 
 def test_the_mouse_draws_with_the_left_button_held(monkeypatch: pytest.MonkeyPatch) -> None:

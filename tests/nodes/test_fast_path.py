@@ -24,6 +24,7 @@ from tracevlm_ros.core.types import (
     GazeSample,
     Keypoints,
     TraceSnapshot,
+    Word,
 )
 from tracevlm_ros.nodes.convert import Gaze
 from tracevlm_ros.nodes.describer import Describer, Job, moved_on
@@ -72,14 +73,16 @@ class Sink:
 class Bench:
     """A running fast path and its log."""
 
-    def __init__(self, engine: FakeEngine, frames: int = 2, wait_s: float = 20.0) -> None:
+    def __init__(
+        self, engine: FakeEngine, frames: int = 2, wait_s: float = 20.0, gaze: int = 1000
+    ) -> None:
         self.sink = Sink()
         self.lines: list[str] = []
         self.path = FastPath(
             Pipeline(PipelineConfig(), engine),
             self.sink,
             decode,
-            FastLimits(frames, 1000),
+            FastLimits(frames, gaze),
             lambda: wait_s,
             Stopwatch(),
             Problems(self.lines.append),
@@ -169,6 +172,62 @@ def test_normalised_gaze_before_the_first_image_is_kept_and_scaled(benches: list
         until(lambda index=index: len(bench.sink.steps) == index, "a frame")
     trace = bench.sink.steps[-1].traces[0]
     np.testing.assert_allclose(trace.keypoints.xy_px[0], (79.5, 59.5), atol=3.0)
+
+
+def test_normalised_gaze_that_waits_too_long_for_an_image_goes_oldest_first_and_is_counted(
+    benches: list[Bench],
+) -> None:
+    bench = Bench(FakeEngine(), gaze=5)
+    benches.append(bench)
+    for index in range(8):
+        sample = GazeSample(START_NS + index * GAZE_NS, 0.5, 0.5)
+        bench.path.offer_gaze(Gaze(sample, is_normalised=True))
+        until(lambda: not len(bench.path._gaze), "the empty queue")
+    until(lambda: bench.path.drops()["gaze_before_first_image"] == 3, "the count")
+    bench.path.stop()
+    bench.path.clear()
+    assert bench.path.drops()["gaze_deactivated"] == 5
+
+
+def test_what_waits_when_the_node_is_deactivated_is_dropped_and_counted(
+    benches: list[Bench],
+) -> None:
+    bench = Bench(FakeEngine(), frames=100)
+    benches.append(bench)
+    first_request(bench)
+    until(lambda: len(bench.sink.steps) == 7, "all frames")
+    job, path = bench.sink.jobs[0], bench.path
+    path.stop()
+    path.offer_gaze(Gaze(GazeSample(START_NS, 1.0, 1.0), is_normalised=False))
+    path.offer_word(Word("cup", START_NS, START_NS + 1))
+    path.offer_question(Question("what is it?", now()))
+    for _ in range(2):
+        path.deliver(job.request, Description("a cup", True, 0.5))
+    bench.image(20)
+    path.clear()
+    drops = path.drops()
+    expected = {"gaze": 1, "word": 1, "question": 1, "description": 2, "image": 1}
+    assert {name: drops[f"{name}_deactivated"] for name in expected} == expected
+    assert path.pending() == 0
+
+
+def test_queues_that_are_full_keep_the_newest_and_count_the_rest(benches: list[Bench]) -> None:
+    bench = Bench(FakeEngine(), frames=100)
+    benches.append(bench)
+    first_request(bench)
+    job, path = bench.sink.jobs[0], bench.path
+    path.stop()
+    for index in range(1027):
+        path.offer_word(Word("cup", index, index + 1))
+        path.deliver(job.request, Description("a cup", True, 0.5))
+    for mapping in (None, None, None):
+        path.offer_gaze_mapping(mapping)
+    for focal_px in (500.0, 600.0):
+        path.offer_focal(focal_px)
+    drops = path.drops()
+    assert (drops["word_queue_full"], drops["description_queue_full"]) == (3, 3)
+    assert drops["gaze_calibration_superseded"] == 2
+    assert drops["camera_info_superseded"] == 1
 
 
 def test_an_image_that_cannot_be_decoded_is_counted_and_said_once(benches: list[Bench]) -> None:

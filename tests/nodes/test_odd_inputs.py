@@ -39,6 +39,33 @@ def test_nan_gaze_and_unknown_encodings_are_survived_and_counted(ros: Ros, rig: 
     assert stamps_of(rig.masks) == stamps
 
 
+def test_camera_info_without_calibration_is_counted_and_leaves_the_angles(
+    ros: Ros, rig: Rig
+) -> None:
+    make_node(ros, use_camera_info=True)
+    rig.activate()
+    ros.until(rig.camera_info.get_subscription_count, "the camera_info subscription")
+    for count, focal_px in enumerate((0.0, math.nan), start=1):
+        rig.send_focal(focal_px)
+        rig.until_dropped("camera_info_without_focal", count)
+    rig.look(1, 14)
+    rig.look(15, 14, x=20.0)
+    ros.until(lambda: "from_1_to_2_gap_s" in rig.attention(), "the second trace")
+
+
+def test_a_focal_length_that_comes_during_a_trace_does_not_end_it(ros: Ros, rig: Rig) -> None:
+    """65 px are 2 degrees of this lens: one act of attention."""
+    make_node(ros, use_camera_info=True)
+    rig.activate()
+    ros.until(rig.camera_info.get_subscription_count, "the camera_info subscription")
+    rig.look(1, 10)
+    rig.send_focal(1862.0)
+    rig.look(11, 10)
+    rig.look(21, 10, x=20.0)
+    ros.until(lambda: rig.attention().get("trace_1_dwell_s", 0.0) > 1.2, "one trace of all")
+    assert set(rig.attention()) == {"trace_1_dwell_s"}
+
+
 def test_a_topic_of_the_wrong_type_is_named_in_diagnostics(ros: Ros, rig: Rig) -> None:
     make_node(ros, gaze_type="gaze_sample")
     assert rig.change(Transition.TRANSITION_CONFIGURE)

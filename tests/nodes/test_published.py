@@ -69,6 +69,21 @@ def test_pictures_are_made_for_whoever_subscribes(ros: Ros, rig: Rig) -> None:
     assert convert.frame_of(overlay[-1]).image_rgb.shape == (*SIZE_HW, 3)
 
 
+def test_diagnostics_tell_dwell_and_transitions_of_the_newest_traces(ros: Ros, rig: Rig) -> None:
+    make_node(ros)
+    rig.activate()
+    ros.until(lambda: "attention" in rig.statuses, "the status")
+    assert rig.statuses["attention"].message == "nothing looked at yet"
+    rig.look(1, 14)
+    rig.look(15, 14, x=20.0)
+
+    ros.until(lambda: "from_1_to_2_gap_s" in rig.attention(), "the transition")
+    dwelt_ns = 14 * FRAME_NS
+    assert rig.attention()["trace_1_dwell_s"] == pytest.approx(dwelt_ns / 1e9, rel=0.3)
+    assert 0 <= rig.attention()["from_1_to_2_gap_s"] < 0.2
+    assert rig.statuses["attention"].message.startswith("trace 2 for ")
+
+
 def test_stamps_that_jump_back_begin_anew(ros: Ros, rig: Rig) -> None:
     make_node(ros, image_depth=50)
     rig.activate()

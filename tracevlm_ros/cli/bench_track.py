@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tracevlm_ros.cli.goals import Goals, goal_lines, judged
 from tracevlm_ros.core.tracking.flow import follow
 from tracevlm_ros.core.types import FloatArray, Image
 from tracevlm_ros.evaluation.tracking_accuracy import (
@@ -34,6 +35,16 @@ _POINTS = 100
 _COVER_FRAMES = 45
 _TIMED_FRAMES = 60
 _CLIP_FRAMES = (10, 25, 50)
+GOALS: Goals = {
+    "step_median_px": ("at most", 0.1),
+    "step_p95_px": ("at most", 1.0),
+    "drift_median_px": ("at most", 0.5),
+    "newly_covered_rejected": ("at least", 0.9),
+    "visible_kept": ("at least", 0.9),
+    "time_1280x720_cpu_median_ms": ("at most", 5.0),
+    "clips_inside_over_plain": ("above", 0.0),
+}
+"""Drift is that after 100 frames; of the clips the mean share inside, less that of plain flow."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,11 +68,24 @@ def run(arguments: argparse.Namespace) -> int:
     report["time_1280x720"] = _time_large_video()
     davis = arguments.data / "davis_dev"
     report["clips"] = share_table(follow_clips(davis), _CLIP_FRAMES) if davis.is_dir() else []
+    report["goals"] = judged(GOALS, _goal_figures(report))
     if arguments.json:
         print(json.dumps(report, indent=1))
     else:
         _print(report)
     return 0
+
+
+def _goal_figures(report: dict[str, Any]) -> dict[str, float]:
+    found = {
+        **report["accuracy"],
+        **report["coverage"],
+        "time_1280x720_cpu_median_ms": report["time_1280x720"]["cpu_median_ms"],
+    }
+    if report["clips"]:
+        mean = report["clips"][-1]
+        found["clips_inside_over_plain"] = mean["inside_mean"] - mean["plain_mean"]
+    return found
 
 
 def _open_videos(pictures: Sequence[Image], frames: int) -> list[list[FrameResult]]:
@@ -136,6 +160,9 @@ def _print(report: dict[str, Any]) -> None:
         print(f"\n{part}")
         for name, value in report[part].items():
             print(f"  {name:<36} {value:.3f}")
+    print("\ngoals")
+    for line in goal_lines(report["goals"]):
+        print(f"  {line}")
     if not report["clips"]:
         print("\nno davis_dev under --data: the clips are left out")
         return

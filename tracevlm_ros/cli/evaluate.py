@@ -56,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="added to gaze stamps (tracevlm calibrate clock)")  # fmt: skip
     parser.add_argument("--image-topic", help="default: the only image topic")
     parser.add_argument("--gaze-topic", help="default: the only gaze topic")
+    parser.add_argument("--use-camera-info", action="store_true",
+                        help="take the focal length from the bag's camera_info, as the node's "
+                             "parameter use_camera_info does")  # fmt: skip
+    parser.add_argument("--camera-info-topic", help="default: the only one")
     parser.add_argument("--point-is-normalised", action="store_true",
                         help="a PointStamped is 0..1 of the image, not pixels")  # fmt: skip
     parser.add_argument("--overlay", action="store_true", help="write an overlay video of each")
@@ -190,6 +194,8 @@ def _config(arguments: argparse.Namespace) -> EvaluationConfig:
         topics=BagTopics(
             image=arguments.image_topic,
             gaze=arguments.gaze_topic,
+            camera_info=arguments.camera_info_topic,
+            use_camera_info=arguments.use_camera_info or arguments.camera_info_topic is not None,
             point_is_normalised=arguments.point_is_normalised,
         ),
         sidecar=arguments.ground_truth,

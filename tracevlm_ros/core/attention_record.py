@@ -2,7 +2,7 @@
 
 from tracevlm_ros.core.attention.dwell import DwellConfig, DwellMap
 from tracevlm_ros.core.attention.events import TraceEvent, TraceGrown
-from tracevlm_ros.core.attention.ledger import AttentionLedger, Transition
+from tracevlm_ros.core.attention.ledger import AttentionLedger, NewestAttention, Transition
 from tracevlm_ros.core.camera_path import CameraPath
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.tracking import FrameMotion
@@ -23,8 +23,10 @@ class AttentionRecord:
         self._sample_ns = 0
 
     def reset(self) -> None:
-        """A new recording: the map is emptied, dwell times and transitions stay."""
+        """A new recording: the map is emptied; dwell times and transitions stay, but no transition
+        leads from the old recording to the new one."""
         self._map.clear()
+        self._ledger.restart()
         self._map_ns = self._sample_ns = 0
 
     def advance(self, stamp_ns: int, motion: FrameMotion) -> None:
@@ -61,6 +63,10 @@ class AttentionRecord:
     def transitions(self) -> tuple[Transition, ...]:
         """From which trace attention went to which, oldest first."""
         return self._ledger.transitions
+
+    def newest(self, count: int) -> NewestAttention:
+        """The last ``count`` of both."""
+        return self._ledger.newest(count)
 
     def render(self, size_hw: tuple[int, int]) -> Image:
         """Dwell of the last seconds in the current frame, uint8 ``size_hw``."""

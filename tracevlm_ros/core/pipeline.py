@@ -7,9 +7,10 @@ back by ``deliver``. Live and offline callers share this class and get the same 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from tracevlm_ros.core.attention.events import TraceEvent
 from tracevlm_ros.core.attention.segmenter import TraceSegmenter
 from tracevlm_ros.core.attention_record import AttentionRecord
 from tracevlm_ros.core.camera_path import CameraPath
@@ -152,17 +153,21 @@ class Pipeline:
         seen = self._beside(lambda: self._memory.look(frame))
         motion = self._live.advance(frame)
         self._memory.advance(frame, motion, seen())
-        self.attention.advance(frame.stamp_ns, motion)
-        events = self._segmenter.set_view((height, width), self.focal_px)
+        ended = self._segmenter.set_view((height, width), self.focal_px)
         if motion.ends_scene:
-            events += self._segmenter.finish()
+            ended += self._segmenter.finish()
         elif motion.ok:
             self._segmenter.move(motion.homography)
+        self._tell(ended)  # in the picture before
+        self.attention.advance(frame.stamp_ns, motion)
+        events: list[TraceEvent] = []
         for sample in bundle.gaze:
             looked = self._mapped(sample, (height, width))
             seen_px = self._path.carry((looked.x_px, looked.y_px), looked.stamp_ns)
             events += self._segmenter.push(looked, seen_px)
-        events += self._segmenter.advance(frame.stamp_ns)
+        self._tell(events + self._segmenter.advance(frame.stamp_ns))
+
+    def _tell(self, events: Iterable[TraceEvent]) -> None:
         for event in events:
             self._live.apply(event)
             self.attention.observe(event)
@@ -269,7 +274,8 @@ class Pipeline:
 
     def _restart(self) -> None:
         self._unsettled = None
-        self._segmenter.reset()
+        for event in self._segmenter.reset():
+            self.attention.observe(event)
         self._live.reset()
         self._memory.reset()
         self.attention.reset()

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tracevlm_ros.core.attention_record import AttentionRecord
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
@@ -19,6 +20,7 @@ from tracevlm_ros.core.overlay import draw_overlay
 from tracevlm_ros.core.pipeline import Pipeline
 from tracevlm_ros.core.types import Image
 from tracevlm_ros.evaluation.adapters.case import Case
+from tracevlm_ros.evaluation.attention_times import AttentionTimes, attention_times
 from tracevlm_ros.evaluation.gallery import Cases, Gallery, Picture
 from tracevlm_ros.evaluation.ground_truth import (
     NO_TRUTH,
@@ -75,8 +77,9 @@ IN_REAL_TIME = "replayed in real time"
 @dataclass(slots=True)
 class RecordingResult:
     """``kind`` is OFFLINE, IN_REAL_TIME or LIVE. ``error`` ended the recording early; everything
-    else holds what came before it. ``span_s`` is the time from the first to the last frame,
-    ``wall_s`` how long it took."""
+    else holds what came before it. ``start_ns`` is the stamp of the first frame, ``span_s`` the
+    time from there to the last one, ``wall_s`` how long it took. ``attention`` is None for a
+    recorded run: its messages do not tell."""
 
     name: str
     path: Path
@@ -89,8 +92,10 @@ class RecordingResult:
     notes: list[str] = field(default_factory=list)
     error: str | None = None
     overlay: Path | None = None
+    start_ns: int = 0
     span_s: float = 0.0
     wall_s: float = 0.0
+    attention: AttentionTimes | None = None
 
 
 def evaluate_bag(
@@ -183,7 +188,8 @@ def _replayed(
         play = replay_live if config.in_real_time else replay
         result.kind = IN_REAL_TIME if config.in_real_time else OFFLINE
         outcomes = stack.enter_context(closing(play(spans.passing(samples), pipeline, engine)))
-        _score(result, outcomes, truth, pipeline.drops, config, folder, writer, progress)
+        drops, attention = pipeline.drops, pipeline.attention
+        _score(result, outcomes, truth, drops, config, folder, writer, progress, attention)
     try:
         spans.require_overlap()
     except InputError:
@@ -200,15 +206,16 @@ def _score(
     folder: Path,
     writer: PredictionWriter | None,
     progress: Progress,
+    attention: AttentionRecord | None = None,
 ) -> None:
     scorer, gallery, board = RecordingScorer(truth), Gallery(), CaptionBoard()
     result.missing_truth = truth.missing
-    before, first_ns = time.perf_counter(), None
+    before = time.perf_counter()
     with ExitStack() as stack:
         video = _open_video(result, config, folder, stack)
         try:
             for outcome in outcomes:
-                first_ns = first_ns or outcome.frame.stamp_ns
+                result.start_ns = result.start_ns or outcome.frame.stamp_ns
                 if writer is not None:
                     writer.write(outcome)
                 scores = scorer.add(outcome)
@@ -217,13 +224,15 @@ def _score(
                 if video is not None:
                     video.write(picture(), outcome.frame.stamp_ns)
                 result.model_id = _model_id(outcome) or result.model_id
-                result.span_s = (outcome.frame.stamp_ns - first_ns) / 1e9
+                result.span_s = (outcome.frame.stamp_ns - result.start_ns) / 1e9
                 progress(scorer.frames)
         finally:
             result.samples = scorer.finish()
             result.samples.drops.update(drops)
             result.strip, result.cases = gallery.strip(), gallery.cases()
             result.wall_s = time.perf_counter() - before
+            if attention is not None:
+                result.attention = attention_times(attention, board.last_texts())
 
 
 def _open_video(

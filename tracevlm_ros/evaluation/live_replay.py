@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, describe
-from tracevlm_ros.core.types import Description, Frame, GazeSample
+from tracevlm_ros.core.types import Description, Frame, GazeSample, Word
 from tracevlm_ros.evaluation.outcome import FrameOutcome, SpokenCaption
-from tracevlm_ros.evaluation.recording import Sample
+from tracevlm_ros.evaluation.recording import FocalLength, Sample
+from tracevlm_ros.evaluation.replay import add_sample
 
 FRAME_DEPTH = 2
 _NS_PER_S = 1e9
 
 
-def sample_ns(sample: Sample) -> int:
+def sample_ns(sample: Frame | GazeSample | Word) -> int:
     """When a sample can be known: its stamp, for a word its end."""
-    return sample.stamp_ns if isinstance(sample, Frame | GazeSample) else sample.end_ns
+    return sample.end_ns if isinstance(sample, Word) else sample.stamp_ns
 
 
 @dataclass(slots=True)
@@ -117,7 +118,7 @@ def _guarded(shared: _Shared, work: Callable[[], None]) -> None:
 
 def _feed(shared: _Shared, samples: Iterable[Sample], clock: _RecordingClock) -> None:
     for sample in samples:
-        delay_s = clock.wait_s(sample_ns(sample))
+        delay_s = 0.0 if isinstance(sample, FocalLength) else clock.wait_s(sample_ns(sample))
         with shared.changed:
             if delay_s > 0:
                 shared.changed.wait_for(lambda: shared.stop, timeout=delay_s)
@@ -187,12 +188,7 @@ def _is_over(shared: _Shared) -> bool:
 
 def _take(pipeline: Pipeline, samples: list[Sample], *, flush: bool) -> None:
     for sample in samples:
-        if isinstance(sample, Frame):
-            pipeline.add_frame(sample)
-        elif isinstance(sample, GazeSample):
-            pipeline.add_gaze(sample)
-        else:
-            pipeline.add_word(sample)
+        add_sample(pipeline, sample)
     if flush:
         pipeline.flush()
 

@@ -54,6 +54,13 @@ class CaptionBoard:
         wanted = set(trace_ids)
         return {key: text for key, text in self._texts.items() if key in wanted}
 
+    def last_texts(self) -> dict[int, str]:
+        """The last text of every trace, also where no frame came after it."""
+        texts = dict(self._texts)
+        for spoken in sorted(self._coming, key=lambda one: one.visible_ns):
+            texts[spoken.caption.trace_id] = spoken.caption.text
+        return texts
+
 
 def shown_trace_ids(outcome: FrameOutcome) -> set[int]:
     """Traces that have a line or a mask in this frame."""

@@ -4,42 +4,57 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import Frame, GazeSample, Word
 from tracevlm_ros.ingest.bag import BagReader, BagRecord
-from tracevlm_ros.ingest.bag_messages import to_frame, to_gaze_sample, to_word
+from tracevlm_ros.ingest.bag_messages import to_focal_px, to_frame, to_gaze_sample, to_word
 from tracevlm_ros.ingest.gaze_recordings import open_gaze
 from tracevlm_ros.ingest.topics import BagTopic, TopicKind
 from tracevlm_ros.ingest.video import read_video
 
 VIDEO_START_NS = 1_000_000_000
 """Stamp of a video's first frame: the pipeline takes stamp 0 for "not set"."""
-Sample = Frame | GazeSample | Word
+
+
+class FocalLength(NamedTuple):
+    """The camera's focal length in pixels, from now on."""
+
+    focal_px: float
+
+
+Sample = Frame | GazeSample | Word | FocalLength
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BagTopics:
     """Topics to read; None: the only one that can serve. ``point_is_normalised`` says that a
-    PointStamped is 0..1 of the image instead of pixels."""
+    PointStamped is 0..1 of the image instead of pixels; ``use_camera_info`` that the focal length
+    is read, as the node's parameter of that name does."""
 
     image: str | None = None
     gaze: str | None = None
     words: str | None = None
+    camera_info: str | None = None
     point_is_normalised: bool = False
+    use_camera_info: bool = False
 
 
 def bag_samples(bag: BagReader, topics: BagTopics, drops: Drops) -> Iterator[Sample]:
-    """Frames, gaze and words of ``bag`` in order of log time.
+    """Frames, gaze, words and, where asked for, focal lengths of ``bag`` in order of log time.
 
     Gaze in units of the image waits for the first frame, which tells its size. Records that cannot
-    be decoded are counted (``frame_unreadable``, ``gaze_unreadable``, ``word_unreadable``) and left
-    out. Raises InputError when the bag has no image or no gaze topic, or has several.
+    be decoded are counted (``frame_unreadable``, ``gaze_unreadable``, ``word_unreadable``,
+    ``camera_info_unreadable``) and left out, as are cameras without calibration
+    (``camera_info_without_focal``). Raises InputError when the bag has no topic of images, of gaze
+    or, to be used, of camera_info, or has several.
     """
     image, gaze = bag.find(TopicKind.IMAGE, topics.image), bag.find(TopicKind.GAZE, topics.gaze)
     words = _words_topic(bag, topics.words)
-    wanted = {topic.name for topic in (image, gaze, words) if topic is not None}
+    info = bag.find(TopicKind.CAMERA_INFO, topics.camera_info) if topics.use_camera_info else None
+    wanted = {topic.name for topic in (image, gaze, words, info) if topic is not None}
     size_hw: tuple[int, int] | None = None
     early: list[BagRecord] = []
     for record in bag.records(wanted):
@@ -56,6 +71,8 @@ def bag_samples(bag: BagReader, topics: BagTopics, drops: Drops) -> Iterator[Sam
             else:
                 yield from _try_gaze(record, size_hw, topics, drops)
             continue
+        elif info is not None and record.topic == info.name:
+            sample = _try_focal(record, drops)
         else:
             sample = _try_word(record, drops)
         if sample is not None:
@@ -175,3 +192,13 @@ def _try_word(record: BagRecord, drops: Drops) -> Word | None:
     except InputError:
         drops["word_unreadable"] += 1
         return None
+
+
+def _try_focal(record: BagRecord, drops: Drops) -> FocalLength | None:
+    try:
+        focal_px = to_focal_px(record)
+    except InputError:
+        drops["camera_info_unreadable"] += 1
+        return None
+    drops["camera_info_without_focal"] += focal_px is None
+    return None if focal_px is None else FocalLength(focal_px)

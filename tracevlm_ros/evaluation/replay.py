@@ -12,7 +12,7 @@ from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, describe
 from tracevlm_ros.core.types import Frame, GazeSample
 from tracevlm_ros.evaluation.outcome import FrameOutcome, SpokenCaption
-from tracevlm_ros.evaluation.recording import Sample
+from tracevlm_ros.evaluation.recording import FocalLength, Sample
 
 
 def replay(
@@ -23,15 +23,22 @@ def replay(
     ``engine`` is the pipeline's own. Wall times are measured beside the results, never used.
     """
     for sample in samples:
-        if isinstance(sample, Frame):
-            pipeline.add_frame(sample)
-        elif isinstance(sample, GazeSample):
-            pipeline.add_gaze(sample)
-        else:
-            pipeline.add_word(sample)
+        add_sample(pipeline, sample)
         yield from _drain(pipeline, engine)
     pipeline.flush()
     yield from _drain(pipeline, engine)
+
+
+def add_sample(pipeline: Pipeline, sample: Sample) -> None:
+    """Hand ``sample`` to where it belongs."""
+    if isinstance(sample, Frame):
+        pipeline.add_frame(sample)
+    elif isinstance(sample, GazeSample):
+        pipeline.add_gaze(sample)
+    elif isinstance(sample, FocalLength):
+        pipeline.focal_px = sample.focal_px
+    else:
+        pipeline.add_word(sample)
 
 
 def _drain(pipeline: Pipeline, engine: Engine) -> Iterator[FrameOutcome]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+from tracevlm_ros.core.attention.view import known_focal
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import Frame, GazeSample, PenState, Word
 from tracevlm_ros.ingest.bag import BagRecord
@@ -55,6 +56,11 @@ def to_gaze_sample(
         x, y = from_normalised(x, y, size_hw)
     seen = x - x == 0.0 and y - y == 0.0
     return GazeSample(stamp, x, y, 1.0 if seen else 0.0)
+
+
+def to_focal_px(record: BagRecord) -> float | None:
+    """The focal length of a CameraInfo record in pixels; None of an uncalibrated camera."""
+    return known_focal(float(_decoded(record, TopicKind.CAMERA_INFO).k[0]))
 
 
 def to_word(record: BagRecord) -> Word:

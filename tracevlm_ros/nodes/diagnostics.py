@@ -1,4 +1,5 @@
-"""The node's state as diagnostic_msgs, in four statuses: input, engine, latency, drops."""
+"""The node's state as diagnostic_msgs, in five statuses: input, engine, latency, drops,
+attention."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,6 +7,7 @@ from typing import NamedTuple
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from tracevlm_ros.core.attention.ledger import NewestAttention
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.nodes.qos import Mismatch
 from tracevlm_ros.nodes.stopwatch import Percentiles
@@ -29,16 +31,18 @@ class NodeState(NamedTuple):
     drops_before: Drops
     mismatches: Sequence[Mismatch]
     drift_px: tuple[float, float] | None = None
+    attention: NewestAttention | None = None
 
 
 def diagnostics_message(name: str, state: NodeState, stamp: Time) -> DiagnosticArray:
-    """All four statuses; ``name`` is the node's full name."""
+    """All five statuses; ``name`` is the node's full name."""
     message = DiagnosticArray(
         status=[
             _status(name, "input", state, *_input(state)),
             _status(name, "engine", state, *_engine(state)),
             _status(name, "latency", state, *_latency(state)),
             _status(name, "drops", state, *_drops(state)),
+            _status(name, "attention", state, *_attention(state)),
         ]
     )
     message.header.stamp = stamp
@@ -115,3 +119,18 @@ def _drops(state: NodeState) -> _Verdict:
         return _Verdict(DiagnosticStatus.OK, "nothing dropped since the last report", values)
     text = ", ".join(f"{reason} {count}" for reason, count in sorted(fresh.items()))
     return _Verdict(DiagnosticStatus.WARN, f"dropped since the last report: {text}", values)
+
+
+def _attention(state: NodeState) -> _Verdict:
+    """Seconds on each of the newest traces; seconds on neither between one and the next."""
+    if state.attention is None or not state.attention.dwell_s:
+        return _Verdict(DiagnosticStatus.OK, "nothing looked at yet", {})
+    dwell_s, transitions = state.attention
+    values = {
+        f"trace_{trace_id}_dwell_s": f"{spent_s:.3f}" for trace_id, spent_s in dwell_s.items()
+    }
+    values |= {
+        f"from_{one.from_id}_to_{one.to_id}_gap_s": f"{one.gap_s:.3f}" for one in transitions
+    }
+    newest = next(reversed(dwell_s))
+    return _Verdict(DiagnosticStatus.OK, f"trace {newest} for {dwell_s[newest]:.1f} s", values)

@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from tracevlm_ros.core.attention.ledger import NewestAttention
 from tracevlm_ros.core.drift_correction import KnownPlace
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Location
@@ -21,6 +22,7 @@ from tracevlm_ros.nodes.stopwatch import Stopwatch
 from tracevlm_ros.nodes.worker import Worker
 
 _SMALL_QUEUE = 1024
+_NEWEST_TRACES = 8
 
 
 class Arrival(NamedTuple):
@@ -114,6 +116,7 @@ class FastPath(Worker):
         self._unsized: deque[Gaze] = deque(maxlen=limits.gaze)
         self._pipeline_drops = Drops()
         self._drift_px = pipeline.drift.offset_px
+        self._attention = NewestAttention({}, ())
 
     # --- called from other threads -----------------------------------------------------------
 
@@ -124,6 +127,10 @@ class FastPath(Worker):
     def count_lost(self, what: str, count: int) -> None:
         """The middleware says that it lost ``count`` messages."""
         self.inbox.count_drop(f"{what}_lost_in_transport", count)
+
+    def count_drop(self, reason: str) -> None:
+        """Something came that is of no use."""
+        self.inbox.count_drop(reason)
 
     def offer_gaze(self, gaze: Gaze) -> None:
         self._gaze.put(gaze)
@@ -159,16 +166,23 @@ class FastPath(Worker):
         self._questions.clear("question_deactivated")
         self._deliveries.clear("description_deactivated")
         self._waiting.clear()
+        if self._unsized:
+            self.inbox.count_drop("gaze_deactivated", len(self._unsized))
         self._unsized.clear()
         self._size_hw = None
         self._pipeline.reset()
         self._pipeline_drops = Drops(self._pipeline.drops)
         self._drift_px = self._pipeline.drift.offset_px
+        self._attention = self._pipeline.attention.newest(_NEWEST_TRACES)
 
     @property
     def drift_px(self) -> tuple[float, float]:
         """What the drift correction adds to gaze by now, x and y."""
         return self._drift_px
+
+    def attention(self) -> NewestAttention:
+        """How long the newest traces were looked at, and in which order; also while it works."""
+        return self._attention
 
     def drops(self) -> Drops:
         """Drops of the queues and of the pipeline so far."""
@@ -188,6 +202,7 @@ class FastPath(Worker):
         self._take_small()
         self._pipeline_drops = Drops(self._pipeline.drops)
         self._drift_px = self._pipeline.drift.offset_px
+        self._attention = self._pipeline.attention.newest(_NEWEST_TRACES)
         if self._step() or self._take_frame():
             return
         if self._waiting and self._patience_s() <= 0:

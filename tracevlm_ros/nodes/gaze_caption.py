@@ -242,6 +242,7 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
             drops_before=self._drops_before,
             mismatches=mismatches,
             drift_px=None if self._session is None else self._session.drift_px,
+            attention=None if self._session is None else self._session.attention(),
         )
         self._drops_before = drops
         stamp = self.get_clock().now().to_msg()

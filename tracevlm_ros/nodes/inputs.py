@@ -1,6 +1,5 @@
 """The node's subscriptions. Callbacks only stamp the time and hand over; they never block."""
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from tracevlm_msgs.msg import GazeSample, Word
+from tracevlm_ros.core.attention.view import known_focal
 from tracevlm_ros.nodes import convert, qos
 from tracevlm_ros.nodes.fast_path import Arrival, FastPath, Question
 from tracevlm_ros.nodes.params import NodeParameters
@@ -139,8 +139,10 @@ class Inputs:
         )
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        focal_px = float(message.k[0])
-        if math.isfinite(focal_px) and focal_px > 0 and focal_px != self._focal_px:
+        focal_px = known_focal(float(message.k[0]))
+        if focal_px is None:
+            self._fast_path.count_drop("camera_info_without_focal")
+        elif focal_px != self._focal_px:
             self._focal_px = focal_px
             self._fast_path.offer_focal(focal_px)
 

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from rclpy.lifecycle import LifecycleNode
 
+from tracevlm_ros.core.attention.ledger import NewestAttention
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
@@ -152,6 +153,10 @@ class Session:
         for worker in (self.describer, self.outputs.painter):
             counts.update(worker.inbox.drops_now())
         return counts
+
+    def attention(self) -> NewestAttention:
+        """How long the newest traces were looked at, and in which order."""
+        return self.fast_path.attention()
 
     # --- FastSink, SlowSink ------------------------------------------------------------------
 

@@ -183,6 +183,7 @@ def test_simulated_gaze_is_segmented_as_well_as_the_bar_and_with_onsets_within_2
     row = measure(rate_hz, noise_deg, seconds=25.0, seed=3)
     assert row.f1 >= BAR[noise_deg][rate_hz > 120]
     assert abs(row.onset_median_ms) <= 20.0
+    assert row.onset_p95_abs_ms <= 20.0
     assert row.news_p95_ms <= 110.0
 
 

@@ -55,6 +55,17 @@ def test_the_ledger_is_bounded_to_the_newest_traces():
     assert [transition.to_id for transition in ledger.transitions] == [7, 8, 9]
 
 
+def test_the_newest_are_the_last_ones_oldest_first():
+    ledger = AttentionLedger()
+    assert ledger.newest(2) == ({}, ())
+    for trace_id in range(1, 5):
+        ledger.observe(TraceOpened(trace_id, trace_id * S))
+        ledger.observe(grow(trace_id, trace_id + 0.25))
+    newest = ledger.newest(2)
+    assert list(newest.dwell_s.items()) == [(3, 0.25), (4, 0.25)]
+    assert newest.transitions == ledger.transitions[-2:]
+
+
 def test_events_of_a_real_stream_add_up():
     ledger = AttentionLedger()
     segmenter = TraceSegmenter(TraceConfig(), Drops())

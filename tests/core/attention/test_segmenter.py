@@ -20,6 +20,7 @@ from tests.core.attention.streams import (
 from tracevlm_ros.core.attention.config import TraceConfig
 from tracevlm_ros.core.attention.events import TraceClosed, TraceGrown, TraceOpened
 from tracevlm_ros.core.attention.segmenter import TraceSegmenter
+from tracevlm_ros.core.attention.view import known_focal
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.types import GazeSample, PenState
@@ -225,6 +226,48 @@ def test_another_image_size_closes_the_trace():
     run(segmenter, look(20, 20, 0, 400))
     assert segmenter.set_view((480, 640), None) == []
     assert [event.reason for event in closed(segmenter.set_view((720, 1280), None))] == ["end"]
+
+
+@pytest.mark.parametrize("rate_hz", [60.0, 120.0, 240.0])
+def test_a_focal_length_that_comes_during_a_trace_counts_as_if_known_from_its_start(rate_hz):
+    focal_px = 1200.0
+    moving = [
+        sample._replace(x_px=sample.x_px + 0.05 * i)
+        for i, sample in enumerate(look(20, 20, 0, 600, rate_hz))
+    ]
+    again = look(22, 21, 600, 900, rate_hz)
+    known, known_drops = fresh(focal_px=focal_px)
+    learnt, drops = fresh()
+    half = len(moving) // 2
+    first = run(learnt, moving[:half])
+    assert learnt.set_view((480, 640), focal_px) == []
+    events = [*first, *run(learnt, moving[half:], again), *learnt.finish()]
+    expected = [*run(known, moving, again), *known.finish()]
+    assert len(opened(events)) == len(opened(expected)) == 1
+    assert [e.sample for e in grown(events)] == [e.sample for e in grown(expected)]
+    assert [e.segment for e in grown(events)] == [e.segment for e in grown(expected)]
+    weights = [event.weight for event in grown(expected)]
+    assert [event.weight for event in grown(events)] == pytest.approx(weights)
+    assert learnt._noise.sigma == pytest.approx(known._noise.sigma)
+    assert drops == known_drops
+
+
+def test_a_pointer_stroke_goes_on_when_the_focal_length_becomes_known():
+    segmenter, _ = fresh()
+    line = [(10 + 0.2 * i, 10) for i in range(20)]
+    events = run(segmenter, stroke(line[:10], 0))
+    events += segmenter.set_view((480, 640), 300.0)
+    events += run(segmenter, stroke(line[10:], 100)) + segmenter.finish()
+    assert len(opened(events)) == 1
+    assert {event.segment for event in grown(events)} == {0}
+
+
+@pytest.mark.parametrize(
+    ("told", "taken"),
+    [(500.0, 500.0), (0.0, None), (-3.0, None), (math.nan, None), (math.inf, None), (0.5, None)],
+)
+def test_a_focal_length_that_no_camera_has_is_none(told, taken):
+    assert known_focal(told) == taken
 
 
 def shake(angle_deg: float) -> np.ndarray:

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.core.simplify.textbook import textbook_indices
 from tests.core.simplify.traces import KINDS, hard_traces, points_lists, tolerances_of
 from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.simplify import IncrementalSimplifier, has_numba, simplify_reference
+from tracevlm_ros.core.simplify.block_search import BlockSearch
+from tracevlm_ros.core.simplify.tree_arrays import NODES
 
 METRICS = ("segment", "line")
 BACKENDS = (
@@ -108,6 +111,69 @@ def test_memory_of_past_splits_is_cut_back_without_a_trace_in_the_result(backend
         tolerance = (0.0, 1.0, 6.0)[count % 3]
         expected = textbook_indices(trace[:count], tolerance, "segment")
         assert np.array_equal(simplifier.keypoints(tolerance), expected)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_another_tolerance_of_an_open_segment_searches_no_closed_interval_again(
+    metric, monkeypatch
+):
+    """The numpy form: every search of an interval that does not end at the newest point."""
+    searched = []
+    search = BlockSearch.farthest
+
+    def spy(self, start, end):
+        searched.append((start, end))
+        return search(self, start, end)
+
+    monkeypatch.setattr(BlockSearch, "farthest", spy)
+    trace = KINDS[0](np.random.default_rng(8), 1_200)
+    simplifier = IncrementalSimplifier(metric, backend="numpy")
+    simplifier.extend(trace)
+    for tolerance in (40.0, 2.0):
+        simplifier.keypoints(tolerance)
+    closed = [interval for interval in searched if interval[1] < len(trace) - 1]
+    assert len(closed) > 100
+    assert len(closed) == len(set(closed))
+    searched.clear()
+    for tolerance in (5.0, 2.0, 40.0, 11.0, 2.0):
+        expected = textbook_indices(trace, tolerance, metric)
+        assert np.array_equal(simplifier.keypoints(tolerance), expected)
+    assert [interval for interval in searched if interval[1] < len(trace) - 1] == []
+
+
+@pytest.mark.skipif(not has_numba(), reason="numba is not installed")
+@pytest.mark.parametrize("metric", METRICS)
+def test_another_tolerance_adds_no_node_to_the_compiled_tree(metric):
+    """The compiled form searches a closed interval only when it makes its node."""
+    simplifier = IncrementalSimplifier(metric, backend="numba")
+    simplifier.extend(KINDS[0](np.random.default_rng(8), 1_200))
+    simplifier.keypoints(2.0)
+    head = simplifier._tree._tree.head
+    made = head[NODES]
+    assert made > 100
+    for tolerance in (5.0, 2.0, 40.0, 11.0, 2.0):
+        simplifier.keypoints(tolerance)
+    assert simplifier._tree._tree.head is head
+    assert head[NODES] == made
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_after_closing_any_tolerance_equals_the_textbook(backend):
+    @settings(REPEATABLE, max_examples=120)
+    @given(hard_traces(), st.lists(st.floats(0.0, 1e3), max_size=4))
+    def ask(trace, others):
+        for metric in METRICS:
+            simplifier = IncrementalSimplifier(metric, backend=backend)
+            half = len(trace) // 2
+            simplifier.extend(trace[:half])
+            simplifier.keypoints(tolerances_of(trace)[2])
+            simplifier.extend(trace[half:])
+            simplifier.close()
+            for tolerance in (*tolerances_of(trace), *others, *reversed(tolerances_of(trace))):
+                expected = textbook_indices(trace, tolerance, metric)
+                assert np.array_equal(simplifier.keypoints(tolerance), expected)
+
+    ask()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

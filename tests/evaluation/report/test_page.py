@@ -2,6 +2,7 @@
 
 import base64
 import html.parser
+import itertools
 import json
 import re
 import shutil
@@ -14,7 +15,9 @@ import pytest
 
 from engine.runtime.fake import FakeEngine
 from tests.evaluation.scenes import write_bag
+from tracevlm_ros.core.attention.ledger import Transition
 from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.evaluation.attention_times import AttentionTimes, Looked
 from tracevlm_ros.evaluation.evaluate import EvaluationConfig, RecordingResult, evaluate_bag
 from tracevlm_ros.evaluation.report.document import make_report, read_document
 from tracevlm_ros.evaluation.report.page import render, show_number, write_report
@@ -108,6 +111,41 @@ def test_the_json_beside_it_holds_the_figures_of_all_and_of_each(
     assert document["left_out"]["SPICE"] == "not run: not asked"
     assert document["models"] == ["fake"]
     assert document["kinds"] == ["replayed offline"]
+
+
+def test_dwell_and_transitions_of_each_recording_stand_in_both_files(
+    results: list[RecordingResult], tmp_path: Path
+) -> None:
+    report = make_report(results, "x", with_java=False)
+    for recording in report.document["recordings"]:
+        dwell = recording["attention"]["dwell"]
+        assert len(dwell) == recording["figures"]["traces"] > 1
+        assert 0.5 < sum(row["dwell_s"] for row in dwell) < recording["span_s"] + 0.2
+        assert any(row["said"] for row in dwell)
+        ids = [row["trace_id"] for row in dwell]
+        steps = [(row["from_id"], row["to_id"]) for row in recording["attention"]["transitions"]]
+        assert steps == list(itertools.pairwise(ids))
+    text = render(report, tmp_path)
+    first = report.document["recordings"][0]
+    rows = re.findall(r"<tr><td class=\"n\">(\d+)</td><td class=\"n\">([\d.]+)</td>", text)
+    for row in first["attention"]["dwell"]:
+        assert (str(row["trace_id"]), f"{row['dwell_s']:.2f}") in rows
+    step = first["attention"]["transitions"][0]
+    at_s = (step["stamp_ns"] - first["start_ns"]) / 1e9
+    assert 0 < at_s < first["span_s"]
+    cells = (str(step["from_id"]), str(step["to_id"]), f"{at_s:.2f}", f"{step['gap_s']:.2f}")
+    assert "".join(f'<td class="n">{cell}</td>' for cell in cells) in text
+
+
+def test_a_long_recording_lists_its_first_traces_and_says_how_many_are_left(tmp_path: Path) -> None:
+    looked = tuple(Looked(i, 0.5, "<b>") for i in range(1, 101))
+    steps = tuple(Transition(i, i + 1, i * 10**9, 0.1) for i in range(1, 100))
+    long = RecordingResult("long", Path("x"), "m", attention=AttentionTimes(looked, steps))
+    bare = RecordingResult("bare", Path("x"), "m")
+    text = render(make_report([long, bare], "x", with_java=False), tmp_path)
+    assert text.count("<td>&lt;b&gt;</td>") == 80
+    assert "39 more rows in report.json" in text
+    assert "<h3>bare</h3>" not in text
 
 
 def test_text_of_a_model_cannot_break_the_page(

@@ -88,6 +88,7 @@ def test_what_is_read_back_gives_the_same_figures(bags: Path, tmp_path: Path) ->
     assert once == twice
     assert once["figures"]["frames"]["value"] == 30
     assert once["figures"]["j_mean"]["value"] > 0
+    assert all(one["attention"]["dwell"] for one in once["recordings"] if not one["error"])
     errors = {one["name"]: one["error"] for one in once["recordings"]}
     assert errors["broken"] and errors["day1__run"] is None
     assert merge_results(paths, out / "all.parquet") == 3

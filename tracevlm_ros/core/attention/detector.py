@@ -9,6 +9,11 @@ Carry = Callable[[float, float], tuple[float, float]]
 """Takes a position of the last frame to the same place of the scene in the new frame."""
 
 
+def scaled_by(factor: float) -> Carry:
+    """Positions in another unit: the camera stays, a degree is another number of pixels."""
+    return lambda x, y: (x * factor, y * factor)
+
+
 class Point(NamedTuple):
     """A sample and where it lies in the newest frame, in degrees."""
 

@@ -1,6 +1,7 @@
 """How long each trace was looked at, and from which trace attention went to which."""
 
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 
 from tracevlm_ros.core.attention.events import TraceClosed, TraceEvent, TraceGrown, TraceOpened
@@ -15,6 +16,13 @@ class Transition(NamedTuple):
     to_id: int
     stamp_ns: int
     gap_s: float
+
+
+class NewestAttention(NamedTuple):
+    """The last few of ``AttentionLedger.dwell_s`` and ``transitions``, oldest first."""
+
+    dwell_s: dict[int, float]
+    transitions: tuple[Transition, ...]
 
 
 class AttentionLedger:
@@ -35,6 +43,10 @@ class AttentionLedger:
         elif isinstance(event, TraceClosed):
             self._last = (event.trace_id, event.stamp_ns)
 
+    def restart(self) -> None:
+        """Stamps start anew or jump (a bag loop, a seek): no transition leads across."""
+        self._last = None
+
     @property
     def dwell_s(self) -> dict[int, float]:
         """Trace id -> seconds looked at, without pen-up and lost gaze; the newest traces only."""
@@ -44,6 +56,12 @@ class AttentionLedger:
     def transitions(self) -> tuple[Transition, ...]:
         """The newest transitions, oldest first."""
         return tuple(self._transitions)
+
+    def newest(self, count: int) -> NewestAttention:
+        """At most ``count`` of each; costs no more however many there are."""
+        dwell = list(islice(reversed(self._dwell_s.items()), count))
+        transitions = list(islice(reversed(self._transitions), count))
+        return NewestAttention(dict(reversed(dwell)), tuple(reversed(transitions)))
 
     def _open(self, event: TraceOpened) -> None:
         if self._last is not None:

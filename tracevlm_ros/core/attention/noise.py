@@ -4,7 +4,7 @@ from collections import deque
 
 import numpy as np
 
-from tracevlm_ros.core.attention.detector import Carry
+from tracevlm_ros.core.attention.detector import Carry, scaled_by
 
 HISTORY = 128
 REFRESH_EVERY = 8
@@ -61,6 +61,18 @@ class NoiseEstimate:
     def move(self, carry: Carry) -> None:
         """The camera moved: the latest positions with it."""
         self._latest = deque((stamp_ns, *carry(x, y)) for stamp_ns, x, y in self._latest)
+
+    def rescale(self, factor: float) -> None:
+        """The unit changed: what was measured in the old one is ``factor`` times as much in it.
+
+        The initial ``sigma`` is an assumption in the unit itself and stays.
+        """
+        self.move(scaled_by(factor))
+        self._differences = deque((d * factor for d in self._differences), maxlen=2 * HISTORY)
+        self._speeds = deque((speed * factor for speed in self._speeds), maxlen=2 * HISTORY)
+        if self._count >= FIRST_AFTER:
+            self.sigma *= factor
+            self.speed *= factor
 
     def interrupt(self) -> None:
         """The next position does not follow the last one."""

@@ -1,7 +1,7 @@
 """The trace that grows: where it is, its current segment and that segment's live weight."""
 
 from tracevlm_ros.core.attention.config import TraceConfig
-from tracevlm_ros.core.attention.detector import Carry, Point
+from tracevlm_ros.core.attention.detector import Carry, Point, scaled_by
 from tracevlm_ros.core.attention.events import TraceGrown
 from tracevlm_ros.core.attention.placement import Placement
 from tracevlm_ros.core.attention.view import View
@@ -36,6 +36,12 @@ class OpenTrace:
         """The camera moved."""
         self.placement.move(carry)
         self._pace.move(carry)
+
+    def rescale(self, factor: float) -> None:
+        """A degree is another number of pixels: every angle is ``factor`` times as much."""
+        self.placement.move(scaled_by(factor))
+        self._pace.rescale(factor)
+        self._speed_scale *= factor
 
     def is_over(self, stamp_ns: int) -> bool:
         """Has the trace lasted longer than any may?"""

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from tracevlm_ros.core.attention.config import TraceConfig
-from tracevlm_ros.core.attention.detector import Detector, Labelled, Point
+from tracevlm_ros.core.attention.detector import Detector, Labelled, Point, scaled_by
 from tracevlm_ros.core.attention.dispersion import DispersionDetector
 from tracevlm_ros.core.attention.events import TraceClosed, TraceEvent, TraceOpened
 from tracevlm_ros.core.attention.noise import NoiseEstimate
@@ -61,11 +61,18 @@ class TraceSegmenter:
         self._last_id = 0
 
     def set_view(self, size_hw: tuple[int, int], focal_px: float | None) -> list[TraceEvent]:
-        """The camera's image size and focal length from now on; a change closes the trace."""
-        if (size_hw, focal_px) == (self._view.size_hw, self._view.focal_px):
+        """The camera's image size and focal length from now on.
+
+        Another size is another picture: it closes the trace. Another focal length is better
+        knowledge of the same picture: the trace goes on, its angles are told anew.
+        """
+        before = self._view
+        if (size_hw, focal_px) == (before.size_hw, before.focal_px):
             return []
-        events = self.finish()
+        events = self.finish() if size_hw != before.size_hw else []
         self._view = View.of(size_hw, focal_px, self._config.assumed_view_deg)
+        if size_hw == before.size_hw:
+            self._rescale(before.px_per_deg / self._view.px_per_deg)
         return events
 
     def move(self, homography: FloatArray) -> None:
@@ -129,6 +136,12 @@ class TraceSegmenter:
         self._stamp_ns = 0
         self._rate.restart()
         return events
+
+    def _rescale(self, factor: float) -> None:
+        self._noise.rescale(factor)
+        self._detector.move(scaled_by(factor))
+        if self._trace is not None:
+            self._trace.rescale(factor)
 
     @property
     def _detector(self) -> Detector:

@@ -11,6 +11,18 @@ from tracevlm_ros.core.types import FloatArray, GazeSample
 MIN_DEPTH = 1e-6
 
 
+MIN_FOCAL_PX, MAX_FOCAL_PX = 1.0, 1e6
+
+
+def known_focal(focal_px: float) -> float | None:
+    """The focal length that a camera tells; None where it tells none.
+
+    An uncalibrated camera says 0 (sensor_msgs/CameraInfo); NaN and lengths that no camera has are
+    taken for the same.
+    """
+    return focal_px if MIN_FOCAL_PX <= focal_px <= MAX_FOCAL_PX else None
+
+
 class View(NamedTuple):
     """Image size, focal length if known, and the scale at the image's centre."""
 

@@ -2,7 +2,7 @@
 
 import math
 
-from tracevlm_ros.core.attention.detector import Carry
+from tracevlm_ros.core.attention.detector import Carry, scaled_by
 
 MIN_WEIGHT = 0.2
 BLOCK_NS = 50_000_000
@@ -68,6 +68,11 @@ class SegmentPace:
             self._block = [count, count * x, count * y]
         if self._mean is not None:
             self._mean = carry(*self._mean)
+
+    def rescale(self, factor: float) -> None:
+        """The unit changed: every length is ``factor`` times as much in the new one."""
+        self.move(scaled_by(factor))
+        self._length *= factor
 
     def _end_block(self, stamp_ns: int) -> None:
         count, sum_x, sum_y = self._block

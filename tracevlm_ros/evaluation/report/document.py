@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import tracevlm_ros
 from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.evaluation.attention_times import AttentionTimes
 from tracevlm_ros.evaluation.evaluate import RecordingResult
 from tracevlm_ros.evaluation.figures import (
     Figure,
@@ -108,6 +109,7 @@ def _recording(result: RecordingResult) -> dict[str, Any]:
         "error": result.error,
         "notes": result.notes,
         "missing_ground_truth": list(result.missing_truth),
+        "start_ns": result.start_ns,
         "span_s": result.span_s,
         "wall_s": round(result.wall_s, 3),
         "figures": figures.values(),
@@ -123,6 +125,16 @@ def _recording(result: RecordingResult) -> dict[str, Any]:
                 "cider_d": round(scores["cider_d"], 4),
             }
             for sample, scores in zip(captions, caption_scores(captions), strict=True)
+        ],
+        "attention": None if result.attention is None else _attention(result.attention),
+    }
+
+
+def _attention(times: AttentionTimes) -> dict[str, Any]:
+    return {
+        "dwell": [{**one._asdict(), "dwell_s": round(one.dwell_s, 3)} for one in times.looked],
+        "transitions": [
+            {**one._asdict(), "gap_s": round(one.gap_s, 3)} for one in times.transitions
         ],
     }
 

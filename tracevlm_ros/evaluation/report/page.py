@@ -3,9 +3,9 @@
 import base64
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -31,6 +31,8 @@ _TILES = (
 _RECALL_POINTS = 21
 _MOST_STRIPS = 12
 _MOST_CAPTIONS = 80
+_MOST_ATTENTION = 12
+_MOST_ROWS = 80
 
 
 class Chart(NamedTuple):
@@ -52,6 +54,15 @@ class Strip(NamedTuple):
     name: str
     pictures: Sequence[Picture]
     video: str | None
+
+
+class Attention(NamedTuple):
+    """Rows of one recording; ``left`` counts those that only report.json holds."""
+
+    name: str
+    dwell: Sequence[Mapping[str, Any]]
+    transitions: Sequence[Mapping[str, Any]]
+    left: int
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -92,6 +103,7 @@ def render(report: Report, folder: Path) -> str:
         charts=_charts(report.samples),
         captions=captions[:_MOST_CAPTIONS],
         captions_left=max(0, len(captions) - _MOST_CAPTIONS),
+        attention=_attention(report.document["recordings"]),
         cases=_cases(report.results),
         strips=_strips(report.results, folder),
         strips_left=max(0, len(report.results) - _MOST_STRIPS),
@@ -148,6 +160,24 @@ def _recall(ious: Sequence[float]) -> str:
     each = zip(found.threshold, found.recall, strict=True)
     points = [CurvePoint(float(x), float(y), float(y), float(y)) for x, y in each]
     return curve(points, "IoU", "recall")
+
+
+def _attention(recordings: Sequence[Mapping[str, Any]]) -> list[Attention]:
+    """The first recordings in which anything was looked at; stamps in seconds from the first
+    frame."""
+    shown = []
+    for recording in recordings:
+        times = recording["attention"]
+        if times is None or not times["dwell"]:
+            continue
+        transitions = [
+            {**row, "at_s": (row["stamp_ns"] - recording["start_ns"]) / 1e9}
+            for row in times["transitions"]
+        ]
+        left = sum(max(0, len(rows) - _MOST_ROWS) for rows in (times["dwell"], transitions))
+        rows = times["dwell"][:_MOST_ROWS], transitions[:_MOST_ROWS]
+        shown.append(Attention(recording["name"], *rows, left))
+    return shown[:_MOST_ATTENTION]
 
 
 def _cases(results: Sequence[RecordingResult]) -> dict[str, list[Picture]]:

@@ -14,8 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tracevlm_ros.core.attention.ledger import Transition
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.evaluation.attention_times import AttentionTimes, Looked
 from tracevlm_ros.evaluation.evaluate import RecordingResult
 from tracevlm_ros.evaluation.figures import make_figures
 from tracevlm_ros.evaluation.metrics.masks import Overlap
@@ -42,6 +44,23 @@ _CAPTION = pa.struct(
         "score": pa.float64(),
     }
 )
+_ATTENTION = pa.struct(
+    {
+        "looked": pa.list_(
+            pa.struct({"trace_id": pa.int64(), "dwell_s": pa.float64(), "said": pa.string()})
+        ),
+        "transitions": pa.list_(
+            pa.struct(
+                {
+                    "from_id": pa.int64(),
+                    "to_id": pa.int64(),
+                    "stamp_ns": pa.int64(),
+                    "gap_s": pa.float64(),
+                }
+            )
+        ),
+    }
+)
 _SPECIAL = {"masks": pa.list_(_MASK), "captions": pa.list_(_CAPTION), "drops": pa.string()}
 _DEFAULTS = Samples()
 SCHEMA = pa.schema(
@@ -53,8 +72,10 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
         ("notes", pa.list_(pa.string())),
         ("missing_truth", pa.list_(pa.string())),
+        ("start_ns", pa.int64()),
         ("span_s", pa.float64()),
         ("wall_s", pa.float64()),
+        ("attention", _ATTENTION),
         ("figures", pa.map_(pa.string(), pa.float64())),
         *(
             (one.name, _SPECIAL.get(one.name))
@@ -111,8 +132,10 @@ def _row(result: RecordingResult) -> dict[str, Any]:
         "error": result.error,
         "notes": result.notes,
         "missing_truth": list(result.missing_truth),
+        "start_ns": result.start_ns,
         "span_s": result.span_s,
         "wall_s": result.wall_s,
+        "attention": _attention_row(result.attention),
         "figures": list(make_figures(samples, with_java=False).values().items()),
     }
     for one in dataclasses.fields(Samples):
@@ -123,6 +146,24 @@ def _row(result: RecordingResult) -> dict[str, Any]:
     for mask in row["masks"]:
         del mask["overlap"]
     return row
+
+
+def _attention_row(times: AttentionTimes | None) -> dict[str, Any] | None:
+    if times is None:
+        return None
+    return {
+        "looked": [one._asdict() for one in times.looked],
+        "transitions": [one._asdict() for one in times.transitions],
+    }
+
+
+def _attention(row: dict[str, Any] | None) -> AttentionTimes | None:
+    if row is None:
+        return None
+    return AttentionTimes(
+        tuple(Looked(**one) for one in row["looked"]),
+        tuple(Transition(**one) for one in row["transitions"]),
+    )
 
 
 def _result(row: dict[str, Any]) -> RecordingResult:
@@ -153,6 +194,8 @@ def _result(row: dict[str, Any]) -> RecordingResult:
         missing_truth=tuple(row["missing_truth"]),
         notes=row["notes"],
         error=row["error"],
+        start_ns=row["start_ns"],
         span_s=row["span_s"],
         wall_s=row["wall_s"],
+        attention=_attention(row["attention"]),
     )
