@@ -6,9 +6,10 @@ pytest.importorskip("rclpy", reason="the ROS 2 wheels are not installed")
 pytest.importorskip("tracevlm_msgs", reason="the message package is not installed")
 
 from lifecycle_msgs.msg import Transition
+from rcl_interfaces.srv import DescribeParameters
 
 from tests.nodes.conftest import Ros
-from tests.nodes.rig import Rig, make_node
+from tests.nodes.rig import NAME, Rig, make_node
 from tracevlm_ros.core.errors import ConfigError
 
 
@@ -30,12 +31,30 @@ def test_values_that_do_not_fit_are_refused_with_the_limit(ros: Ros, rig: Rig) -
     for name, value, told in (
         ("overlay_quality", 101, "range"),
         ("gaze_unit", "metres", "pixels, normalised"),
-        ("pipeline.live.max_traces", 0, "from 1 to 64"),
+        ("pipeline.live.max_traces", 0, "Min: 1, Max: 64"),
+        ("pipeline.tracking.window_px", 14, "step: 2"),
+        ("pipeline.geometry.metric", "taxi", "segment, line"),
+        ("pipeline.drift.min_agreements", 16, "from 1 to 15"),
         ("autostart", True, "read-only"),
     ):
         result = rig.set_parameter(name, value)
         assert not result.successful, name
         assert told in result.reason
+
+
+def test_a_setting_of_the_pipeline_is_described_with_its_range(ros: Ros, rig: Rig) -> None:
+    make_node(ros)
+    request = DescribeParameters.Request(
+        names=["pipeline.live.linger_ms", "pipeline.tracking.window_px", "pipeline.trace.detector"]
+    )
+    answer = ros.call(rig.node, DescribeParameters, f"{NAME}/describe_parameters", request)
+    linger, window, detector = answer.descriptors
+    assert "closed trace" in linger.description
+    (span,) = linger.floating_point_range
+    assert (span.from_value, span.to_value) == (0.0, 600_000.0)
+    (steps,) = window.integer_range
+    assert (steps.from_value, steps.to_value, steps.step) == (5, 63, 2)
+    assert "one of auto, dispersion, velocity" in detector.additional_constraints
 
 
 def test_a_wrong_value_at_start_is_one_clear_error(ros: Ros) -> None:

@@ -7,8 +7,8 @@ where they apply, ``range: [low, high]``, ``choices: [...]`` and ``applies``:
 ``configure``  works at the next configure transition; refused while the node is configured
 ``start``      read-only
 
-The settings of a dataclass (``PipelineConfig``) become parameters through ``dataclass_specs``; the
-dataclass itself judges their values.
+The settings of a dataclass (``PipelineConfig``) become parameters through ``dataclass_specs``, as
+``core.settings.setting`` declares them; the dataclass itself judges how values fit together.
 """
 
 import dataclasses
@@ -28,6 +28,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from tracevlm_ros.core.errors import ConfigError
+from tracevlm_ros.core.settings import setting_of
 
 TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 APPLIES = ("live", "configure", "start")
@@ -35,7 +36,7 @@ _KEYS = {"type", "default", "description", "range", "choices", "applies"}
 
 
 class ParameterSpec(NamedTuple):
-    """One parameter as its schema states it."""
+    """One parameter as its schema states it. ``step`` above 0 counts from the range's low end."""
 
     name: str
     type: type
@@ -44,6 +45,7 @@ class ParameterSpec(NamedTuple):
     range: tuple[float, float] | None = None
     choices: tuple[Any, ...] | None = None
     applies: str = "live"
+    step: int = 0
 
 
 def load_schema(path: Path) -> tuple[ParameterSpec, ...]:
@@ -80,6 +82,7 @@ def dataclass_specs(settings: Any, prefix: str) -> tuple[ParameterSpec, ...]:
     """Parameters for every bool, int, float and str in ``settings`` (a dataclass instance).
 
     Nested dataclasses give dotted names. They apply at configure, when the pipeline is built.
+    ConfigError names one that was not declared by ``setting``.
     """
     hints = get_type_hints(type(settings))
     specs: list[ParameterSpec] = []
@@ -89,16 +92,21 @@ def dataclass_specs(settings: Any, prefix: str) -> tuple[ParameterSpec, ...]:
         if dataclasses.is_dataclass(value):
             specs += dataclass_specs(value, name)
         elif hints[field.name] in (bool, int, float, str):
-            description = f"{type(settings).__name__}.{field.name}"
+            declared = setting_of(field)
+            if declared is None:
+                raise ConfigError(
+                    f"{type(settings).__name__}.{field.name} is not declared as a setting"
+                )
             specs.append(
                 ParameterSpec(
-                    name,
-                    hints[field.name],
-                    hints[field.name](value),
-                    description,
-                    None,
-                    None,
-                    "configure",
+                    name=name,
+                    type=hints[field.name],
+                    default=hints[field.name](value),
+                    description=declared.description,
+                    range=declared.range,
+                    choices=declared.choices,
+                    applies="configure",
+                    step=declared.step,
                 )
             )
     return tuple(specs)
@@ -222,7 +230,7 @@ def _declare(node: Node, spec: ParameterSpec) -> Any:
     )
     if spec.range is not None and spec.type is int:
         low, high = (int(bound) for bound in spec.range)
-        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=0)]
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=spec.step)]
     elif spec.range is not None:
         low_f, high_f = (float(bound) for bound in spec.range)
         descriptor.floating_point_range = [FloatingPointRange(from_value=low_f, to_value=high_f)]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.settings import require_range
+from tracevlm_ros.core.settings import require_settings, setting
 from tracevlm_ros.core.types import FloatArray, Image
 
 GRID_PX = 8
@@ -15,20 +15,19 @@ MIN_DEPTH = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DwellConfig:
-    """``window_s``: how long a look is remembered, fading linearly. ``sigma_share``: spread of one
-    look, share of the image's long side. ``full_dwell_s``: so long on one place gives 255.
-    """
+    """How long looks are remembered, and how they are drawn."""
 
-    window_s: float = 5.0
-    sigma_share: float = 0.02
-    full_dwell_s: float = 1.0
-    max_points: int = 2048
+    window_s: float = setting(5.0, "How long a look is remembered, fading linearly.", 0.05, 600.0)
+    sigma_share: float = setting(
+        0.02, "Spread of one look, as a share of the image's long side.", 0.001, 0.5
+    )
+    full_dwell_s: float = setting(1.0, "So long on one place gives 255.", 0.01, 600.0)
+    max_points: int = setting(
+        2048, "Looks that are remembered at most; the oldest goes first.", 16, 1_000_000
+    )
 
     def __post_init__(self) -> None:
-        require_range("window_s", self.window_s, 0.05, 600)
-        require_range("sigma_share", self.sigma_share, 0.001, 0.5)
-        require_range("full_dwell_s", self.full_dwell_s, 0.01, 600)
-        require_range("max_points", self.max_points, 16, 1_000_000)
+        require_settings(self, "dwell")
 
 
 class DwellMap:
