@@ -85,14 +85,14 @@ class Rig:
         self.images.publish(convert.image_message(picture(index), "rgb8", header))
         return stamp_ns
 
-    def look(self, first: int, count: int) -> list[int]:
-        """Gaze that rests on the square during ``count`` frames; the frames' stamps. Each frame is
-        awaited, so that none is dropped."""
+    def look(self, first: int, count: int, x: float = 85.0) -> list[int]:
+        """Gaze that rests at ``x`` (on the square) during ``count`` frames; the frames' stamps.
+        Each frame is awaited, so that none is dropped."""
         stamps = []
         for index in range(first, first + count):
             before = len(self.masks)
             for part in range(FRAME_NS // GAZE_NS + 2):
-                self.send_gaze(START_NS + index * FRAME_NS + (part - 5) * GAZE_NS + index)
+                self.send_gaze(START_NS + index * FRAME_NS + (part - 5) * GAZE_NS + index, x)
             stamps.append(self.send_image(index))
             self.ros.until(lambda before=before: len(self.masks) > before, f"mask {index}")
         return stamps

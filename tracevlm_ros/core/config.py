@@ -17,18 +17,19 @@ from tracevlm_ros.core.tracking import TrackingConfig
 class LiveConfig:
     """Which traces get a mask, and when the slow path is asked."""
 
-    max_traces: int = setting(3, "Traces that live at once; the newest win.", 1, 64)
+    max_traces: int = setting(3, "Traces that live at once; the newest win.", 1, 64, live=True)
     linger_ms: float = setting(
-        2000.0, "Time that a closed trace lives on, with its mask.", 0.0, 600_000.0
+        2000.0, "Time that a closed trace lives on, with its mask.", 0.0, 600_000.0, live=True
     )
     min_dwell_ms: float = setting(
-        150.0, "A trace shorter than this is never described.", 0.0, 10_000.0
+        150.0, "A trace shorter than this is never described.", 0.0, 10_000.0, live=True
     )
     refresh_ms: float = setting(
         2000.0,
         "Time after which a trace that stays open is described anew, if it has grown.",
         100.0,
         600_000.0,
+        live=True,
     )
     embedding_delay_ms: float = setting(
         200.0,
@@ -37,6 +38,7 @@ class LiveConfig:
         "offline runs agree frame by frame. Later ones count as embedding_late.",
         0.0,
         10_000.0,
+        live=True,
     )
 
     def __post_init__(self) -> None:
@@ -62,6 +64,7 @@ class PipelineConfig:
         "clock measures.",
         -60_000.0,
         60_000.0,
+        live=True,
     )
 
     def __post_init__(self) -> None:

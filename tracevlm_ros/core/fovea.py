@@ -33,18 +33,25 @@ class FoveaConfig:
     """Which part of the frame the model is shown."""
 
     enabled: bool = setting(
-        True, "Show the model the part of the frame where the traces are, else all of it."
+        True,
+        "Show the model the part of the frame where the traces are, else all of it.",
+        live=True,
     )
-    reach: float = setting(3.0, "Side of that part, in extents of a trace.", 1.0, 100.0)
+    reach: float = setting(3.0, "Side of that part, in extents of a trace.", 1.0, 100.0, live=True)
     least: float = setting(
         0.35,
         "Least side of that part, as a share of the frame's long side: a short look tells little "
         "of how large its object is.",
         0.0,
         1.0,
+        live=True,
     )
     magnify: float = setting(
-        2.0, "How many pixels of the model a pixel of the camera fills at most.", 0.01, 16.0
+        2.0,
+        "How many pixels of the model a pixel of the camera fills at most.",
+        0.01,
+        16.0,
+        live=True,
     )
 
     def __post_init__(self) -> None:

@@ -15,12 +15,16 @@ _KEY = "setting"
 
 
 class Setting(NamedTuple):
-    """``range`` of a number, both ends taken; ``step`` above 0 counts from its low end."""
+    """``range`` of a number, both ends taken; ``step`` above 0 counts from its low end.
+
+    ``live``: may change while a pipeline runs (``Pipeline.change``).
+    """
 
     description: str
     range: tuple[float, float] | None = None
     step: int = 0
     choices: tuple[str, ...] | None = None
+    live: bool = False
 
 
 def setting(
@@ -31,10 +35,11 @@ def setting(
     *,
     step: int = 0,
     choices: tuple[str, ...] | None = None,
+    live: bool = False,
 ) -> T:
     """A dataclass field that says what it means (a sentence) and which values it takes."""
     bounds = None if low is None or high is None else (low, high)
-    declared = Setting(description, bounds, step, choices)
+    declared = Setting(description, bounds, step, choices, live)
     return dataclasses.field(default=default, metadata={_KEY: declared})
 
 
@@ -88,6 +93,18 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
         return cls(**arguments)
     except TypeError as error:
         raise ConfigError(f"settings section '{path or cls.__name__}': {error}") from error
+
+
+def fixed_values(settings: Any, path: str = "") -> dict[str, Any]:
+    """Every value of the dataclass ``settings`` that is not ``live``, by dotted name."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value, declared = getattr(settings, field.name), setting_of(field)
+        if dataclasses.is_dataclass(value):
+            values |= fixed_values(value, f"{path}{field.name}.")
+        elif declared is None or not declared.live:
+            values[path + field.name] = value
+    return values
 
 
 def require_range(name: str, value: float, low: float, high: float) -> None:

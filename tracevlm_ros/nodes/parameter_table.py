@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.errors import InputError
-from tracevlm_ros.nodes.params import ParameterSpec, dataclass_specs, load_schema
+from tracevlm_ros.nodes.params import ParameterSpec, load_schema
+from tracevlm_ros.nodes.pipeline_parameters import pipeline_specs
 
 _SCHEMAS = {
     "gaze_caption": "parameters.yaml",
@@ -34,7 +34,7 @@ def _sections() -> Iterator[tuple[str, tuple[ParameterSpec, ...]]]:
     for node, file in _SCHEMAS.items():
         yield node, load_schema(folder / file)
         if node == "gaze_caption":
-            yield f"{node}: the pipeline", dataclass_specs(PipelineConfig(), "pipeline")
+            yield f"{node}: the pipeline", pipeline_specs()
 
 
 def table(specs: Iterable[ParameterSpec]) -> str:

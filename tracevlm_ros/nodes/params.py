@@ -81,7 +81,7 @@ def _spec(name: str, entry: Mapping[str, Any], file: str) -> ParameterSpec:
 def dataclass_specs(settings: Any, prefix: str) -> tuple[ParameterSpec, ...]:
     """Parameters for every bool, int, float and str in ``settings`` (a dataclass instance).
 
-    Nested dataclasses give dotted names. They apply at configure, when the pipeline is built.
+    Nested dataclasses give dotted names. They apply at configure, unless declared as live.
     ConfigError names one that was not declared by ``setting``.
     """
     hints = get_type_hints(type(settings))
@@ -105,7 +105,7 @@ def dataclass_specs(settings: Any, prefix: str) -> tuple[ParameterSpec, ...]:
                     description=declared.description,
                     range=declared.range,
                     choices=declared.choices,
-                    applies="configure",
+                    applies="live" if declared.live else "configure",
                     step=declared.step,
                 )
             )
@@ -129,6 +129,8 @@ Judge = Callable[[Mapping[str, Any]], None]
 """Raises ConfigError when the complete set of values does not fit together."""
 Loader = Callable[[Any], Any]
 """Makes of a parameter's value what it stands for (a file's content); ConfigError refuses it."""
+Follower = Callable[[Mapping[str, Any]], None]
+"""Takes the complete set of values after an accepted change."""
 
 
 class NodeParameters:
@@ -152,6 +154,7 @@ class NodeParameters:
         self._judges = judges
         self._loaders = dict(loaders or {})
         self._listeners: dict[str, Callable[[Any], None]] = {}
+        self._follower: Follower | None = None
         self._configured = configured
         self._values = {spec.name: _declare(node, spec) for spec in self._specs.values()}
         for spec in self._specs.values():
@@ -181,6 +184,10 @@ class NodeParameters:
         else:
             self._listeners[name] = callback
 
+    def follow(self, follower: Follower | None) -> None:
+        """``follower`` is called after each accepted change; None ends it. It must not block."""
+        self._follower = follower
+
     def values(self) -> dict[str, Any]:
         """A copy of all values by name."""
         return dict(self._values)
@@ -207,6 +214,8 @@ class NodeParameters:
         self._values = candidate
         for name in loaded.keys() & self._listeners.keys():
             self._listeners[name](loaded[name])
+        if self._follower is not None:
+            self._follower(candidate)
         return SetParametersResult(successful=True)
 
     def _require_changeable(self, spec: ParameterSpec) -> None:
