@@ -61,7 +61,7 @@ def test_a_setting_of_the_pipeline_is_described_with_its_range(ros: Ros, rig: Ri
 
 
 def test_settings_of_the_pipeline_change_while_the_node_is_active(ros: Ros, rig: Rig) -> None:
-    make_node(ros)
+    make_node(ros, max_gaze_wait_ms=20_000)
     traces: list[Trace] = []
     rig.node.create_subscription(Trace, "traces", traces.append, qos.reliable(100))
     rig.activate()
@@ -84,6 +84,7 @@ def test_settings_of_the_pipeline_change_while_the_node_is_active(ros: Ros, rig:
     last = rig.look(25, 3, 130.0)[-1]
     ros.until(lambda: ids_on(last) == {new}, "the closed trace to be gone")
     assert not rig.drops().get("frame_gaze_timeout")
+    assert rig.set_parameter("max_gaze_wait_ms", 50).successful
     assert rig.set_parameter("pipeline.gaze_offset_ms", -300.0).successful
     rig.look(28, 2, 130.0)
     rig.until_dropped("frame_gaze_timeout")
