@@ -1,6 +1,7 @@
-"""The live graph: gaze_caption, with a source, a bag player or neither (your own drivers).
+"""The live graph: gaze_caption, with a source, a bag player, a gaze driver, or your own drivers.
 
     ros2 launch tracevlm_ros gaze_caption.launch.py source:=/path/to/bag model:=/path/to/model
+    ros2 launch tracevlm_ros gaze_caption.launch.py source:=/dev/video0 device:=pupil_core
 
 Each node is a process of its own, or all are one with composition:=true: then respawn and the
 lifecycle events of launch do not apply, the node starts itself, and all ends when one fails.
@@ -32,12 +33,10 @@ from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from tracevlm_ros.cli.bag_plan import plan_bag
 from tracevlm_ros.cli.dds import MALLOC
-from tracevlm_ros.cli.live_graph import OUTPUT_TOPICS, keep_all
+from tracevlm_ros.cli.launch_plan import Program, is_true, plan_programs
 
 PACKAGE = "tracevlm_ros"
-BAG_SUFFIXES = (".mcap", ".db3")
 
 ARGUMENTS = {
     "source": (
@@ -46,6 +45,12 @@ ARGUMENTS = {
         "empty: your own drivers publish image and gaze in the namespace.",
     ),
     "gaze": ("", "Gaze table (.tsv, .csv) that belongs to a video source."),
+    "device": (
+        "",
+        "Gaze driver to start: pupil_core, neon, tobii_glasses2 or tobii_glasses3; empty: none.",
+    ),
+    "address": ("", "Where that device is, host or host:port; empty: its default."),
+    "words": ("false", "Start the words node, to which a speech recogniser sends (TCP 7010)."),
     "model": ("nano", "nano (in the package), fake, or a model directory."),
     "namespace": ("tracevlm", "Namespace of all nodes and relative topics."),
     "params_file": (
@@ -54,20 +59,18 @@ ARGUMENTS = {
     ),
     "use_sim_time": ("false", "Follow /clock; set it to true for a bag."),
     "rate": ("1.0", "Speed of a bag or video file."),
+    "start": ("0.0", "Seconds of a bag that are left out at its beginning."),
+    "loop": ("false", "Begin a bag or video file again at its end."),
     "record": ("", "New bag for captions, masks, traces and attention; empty records nothing."),
     "keep_all": ("false", "Drop no frame, even when the engine falls behind: for recordings."),
     "composition": ("false", "All nodes in one process, which spares copies of images."),
     "autostart": ("true", "Configure and activate gaze_caption at start."),
-    "respawn": ("false", "Start gaze_caption again when it dies."),
+    "respawn": (
+        "false",
+        "Start a node that ended again: gaze_caption, a camera, the gaze driver, words.",
+    ),
+    "respawn_delay": ("1.0", "Seconds until it is started again."),
 }
-
-
-class Program(NamedTuple):
-    """One node: its executable, its parameters and what it renames."""
-
-    executable: str
-    parameters: dict[str, Any]
-    remappings: list[tuple[str, str]]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -94,42 +97,24 @@ def _transport() -> list[LaunchDescriptionEntity]:
 
 def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    graph, *others = _programs(values)
-    if _is_true(values["composition"]):
+    graph, *others = plan_programs(values)
+    if is_true(values["composition"]):
         return [_container([graph, *others], values)]
-    return [*_gaze_caption(graph.parameters), *(_process(other) for other in others)]
+    again = _Again(is_true(values["respawn"]), float(values["respawn_delay"]))
+    return [
+        *_gaze_caption(graph.parameters, again),
+        *(_process(other, again) for other in others),
+    ]
 
 
-def _is_true(text: str) -> bool:
-    return text.lower() in ("true", "1", "yes")
+class _Again(NamedTuple):
+    """Whether a node that ended is started again, and after how many seconds."""
+
+    respawn: bool
+    delay_s: float
 
 
-def _programs(values: dict[str, str]) -> list[Program]:
-    """gaze_caption, and what plays and records; parameters are those that differ by arguments."""
-    graph: dict[str, Any] = keep_all(values["namespace"]) if _is_true(values["keep_all"]) else {}
-    others = []
-    if source := values["source"]:
-        path = Path(source).expanduser()
-        if path.is_dir() or path.suffix in BAG_SUFFIXES:
-            plan = plan_bag(path, values["namespace"])
-            graph["gaze_type"] = plan.gaze_type
-            played = {"bag": str(path), "wait_for": plan.wait_for, "rate": float(values["rate"])}
-            others.append(Program("player", played, list(plan.remappings.items())))
-        else:
-            gaze = {"gaze": values["gaze"]} if values["gaze"] else {}
-            shown = {"video": source, "rate": float(values["rate"]), **gaze}
-            others.append(Program("sources", shown, []))
-    if values["record"]:
-        recorded = {
-            "bag": values["record"],
-            "topics": ",".join(OUTPUT_TOPICS),
-            "use_sim_time": _is_true(values["use_sim_time"]),
-        }
-        others.append(Program("recorder", recorded, []))
-    return [Program("gaze_caption", graph, []), *others]
-
-
-def _process(program: Program) -> Node:
+def _process(program: Program, again: _Again) -> Node:
     return Node(
         package=PACKAGE,
         executable=program.executable,
@@ -137,6 +122,8 @@ def _process(program: Program) -> Node:
         namespace=LaunchConfiguration("namespace"),
         parameters=[program.parameters],
         remappings=program.remappings,
+        respawn=again.respawn and program.lasts,
+        respawn_delay=again.delay_s,
         output="screen",
     )
 
@@ -145,8 +132,8 @@ def _container(programs: list[Program], values: dict[str, str]) -> Node:
     """All nodes in one process; each one's parameters stand under its name in a file."""
     shared = {
         "model": values["model"],
-        "use_sim_time": _is_true(values["use_sim_time"]),
-        "autostart": _is_true(values["autostart"]),
+        "use_sim_time": is_true(values["use_sim_time"]),
+        "autostart": is_true(values["autostart"]),
     }
     sections = {program.executable: program.parameters for program in programs}
     sections["gaze_caption"] = {**shared, **sections["gaze_caption"]}
@@ -168,7 +155,7 @@ def _container(programs: list[Program], values: dict[str, str]) -> Node:
     )
 
 
-def _gaze_caption(overrides: dict[str, Any]) -> list[LaunchDescriptionEntity]:
+def _gaze_caption(overrides: dict[str, Any], again: _Again) -> list[LaunchDescriptionEntity]:
     node = LifecycleNode(
         package=PACKAGE,
         executable="gaze_caption",
@@ -184,7 +171,8 @@ def _gaze_caption(overrides: dict[str, Any]) -> list[LaunchDescriptionEntity]:
                 **overrides,
             },
         ],
-        respawn=LaunchConfiguration("respawn"),
+        respawn=again.respawn,
+        respawn_delay=again.delay_s,
         output="screen",
     )
     autostart = IfCondition(LaunchConfiguration("autostart"))

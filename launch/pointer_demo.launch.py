@@ -43,7 +43,8 @@ ARGUMENTS = {
     "params_file": (str(SHARE / "config" / "gaze_caption.yaml"), "Parameters of gaze_caption."),
     "use_sim_time": ("false", "Follow /clock. A pointer is of now: leave it."),
     "autostart": ("true", "Configure and activate gaze_caption at start."),
-    "respawn": ("false", "Start gaze_caption again when it dies."),
+    "respawn": ("false", "Start gaze_caption or the source again when it ended."),
+    "respawn_delay": ("1.0", "Seconds until it is started again."),
 }
 
 
@@ -82,6 +83,8 @@ def _source(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             name="sources",
             namespace=LaunchConfiguration("namespace"),
             parameters=[{"video": video, "loop": True}],
+            respawn=LaunchConfiguration("respawn"),
+            respawn_delay=float(LaunchConfiguration("respawn_delay").perform(context)),
             output="screen",
         )
     ]

@@ -37,6 +37,12 @@ ARGUMENTS = {
     "bag": ("", "The rosbag2 bag to play. It must be given."),
     "out": ("replay_output", "New folder for the recording and the report."),
     "rate": ("1.0", "Speed."),
+    "start": (
+        "0.0",
+        "Seconds of the bag that are left out at its beginning; the report counts their frames as "
+        "dropped.",
+    ),
+    "loop": ("false", "Play the bag again and again until Ctrl-C; nothing is scored."),
     "evaluate": ("true", "Score the recording when it is closed."),
     "model": ("nano", "nano (in the package), fake, or a model directory."),
     "namespace": ("tracevlm", "Namespace of all nodes and relative topics."),

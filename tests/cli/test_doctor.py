@@ -3,17 +3,20 @@
 import json
 from collections import namedtuple
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from tracevlm_ros.cli import doctor_checks
+from tracevlm_ros.cli.dds import environment, own_domain
 from tracevlm_ros.cli.doctor_checks import (
     check_model,
     check_packages,
     check_python,
     check_shared_memory,
 )
-from tracevlm_ros.cli.doctor_ros import check_discovery, check_ros
+from tracevlm_ros.cli.doctor_ros import LAUNCH, check_discovery, check_ros, ros_modules
+from tracevlm_ros.cli.doctor_transport import Heard, check_transport, judge
 from tracevlm_ros.cli.main import main
 
 Usage = namedtuple("Usage", "total used free")
@@ -90,6 +93,47 @@ def test_the_command_fails_when_a_check_failed_and_prints_all_of_them(
     found = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
     assert found["model"]["status"] == "failed"
     assert {"python", "packages", "shared memory", "onnxruntime", "gpu", "tensorrt"} <= set(found)
+
+
+def test_every_ros_package_that_the_manifest_names_is_imported_and_no_other() -> None:
+    tree = ElementTree.parse(Path(__file__).parents[2] / "package.xml")
+    named = {element.text or "" for element in tree.getroot().findall("exec_depend")}
+    wanted = {name for name in named if not name.startswith("python3-")}
+    assert {name.partition(".")[0] for name in ros_modules()} == wanted - set(LAUNCH)
+    assert {"lifecycle_msgs.msg", "rcl_interfaces.msg", "std_srvs.srv", "rclpy"} <= {*ros_modules()}
+
+
+@pytest.mark.parametrize(
+    ("heard", "status", "told"),
+    [
+        (Heard(False, 0, "rmw_x"), "failed", "no discovery"),
+        (Heard(True, 0, "rmw_x"), "note", "0 of 20 images"),
+        (Heard(True, 15, "rmw_x"), "note", "15 of 20 images"),
+        (Heard(True, 21, "rmw_x"), "ok", "20 of 20 images"),
+    ],
+)
+def test_images_that_do_not_arrive_are_told_with_the_settings_and_the_remedy(
+    heard: Heard, status: str, told: str
+) -> None:
+    found = judge(heard, {"ROS_DOMAIN_ID": "7", "ROS_STATIC_PEERS": "10.0.0.2"})
+    assert found.status == status
+    assert told in found.found
+    assert "domain 7, rmw_x, range SUBNET (default), ROS_STATIC_PEERS=10.0.0.2" in found.found
+    assert ("FASTDDS_DEFAULT_PROFILES_FILE" in found.remedy) == (status == "note")
+
+
+@pytest.mark.graph
+def test_images_arrive_in_an_environment_with_the_shipped_profile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2")
+    with own_domain() as domain_id:
+        for name, value in environment(domain_id).items():
+            monkeypatch.setenv(name, value)
+        found = check_transport()
+    assert found.status == "ok", found
+    assert f"domain {domain_id}, rmw_" in found.found
+    assert "range LOCALHOST" in found.found
 
 
 @pytest.mark.graph

@@ -168,3 +168,11 @@ def test_a_file_that_cannot_be_written_is_one_line(
 ) -> None:
     assert main(["view", str(bag), "--save", str(tmp_path / "none" / "one.rrd")]) == 1
     assert capsys.readouterr().err.startswith("tracevlm view: ")
+
+
+def test_a_bag_or_a_running_graph_is_wanted_and_not_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in ([], ["bag", "--live"]):
+        assert main(["view", *words]) == 1
+        assert "either a BAG or --live" in capsys.readouterr().err

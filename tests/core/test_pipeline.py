@@ -18,9 +18,11 @@ from tests.core.pipeline_scenes import (
 )
 from tracevlm_ros.core.config import LiveConfig, PipelineConfig
 from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.label_image import compose, label_of
 from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
+from tracevlm_ros.core.settings import from_mapping
 from tracevlm_ros.core.slow_path import DescribeRequest, describe
 from tracevlm_ros.core.types import Frame, GazeSample
 
@@ -266,3 +268,42 @@ def test_a_mask_outlives_a_few_wrong_answers_only_with_its_memory(
     results, _ = play(pipeline, by_stamp(still, dwell(40, 40, 0, 700)))
     silent = [i for i, r in enumerate(results) if r.traces][20:22]
     assert all(np.any(results[i].masks.labels > 0) == is_kept for i in silent)
+
+
+def test_settings_that_change_between_two_frames_take_effect_and_lose_nothing(
+    engine: Engine,
+) -> None:
+    pipeline = Pipeline(PipelineConfig(), engine)
+    items = two_dwells()
+    middle = START_NS + 1100 * MS
+    before, _ = play(pipeline, [item for item in items if item.stamp_ns < middle])
+    assert len(before[-1].traces) == 2
+    pipeline.change(PipelineConfig(live=LiveConfig(max_traces=1), gaze_offset_ms=4.0))
+    after, _ = play(pipeline, [item for item in items if item.stamp_ns >= middle])
+    assert {len(one.traces) for one in after} == {1}
+    assert after[-1].traces[0].trace_id == before[-1].traces[-1].trace_id
+    newest = max(item.stamp_ns for item in items if isinstance(item, GazeSample))
+    assert pipeline._sync.gaze_watermark_ns == newest + 4 * MS
+
+
+def test_a_setting_that_stages_have_taken_apart_cannot_change(engine: Engine) -> None:
+    pipeline = Pipeline(PipelineConfig(), engine)
+    changed = PipelineConfig(memory=MaskMemoryConfig(long_side=200), live=LiveConfig(max_traces=1))
+    with pytest.raises(ConfigError, match=r"memory.long_side' is 160 .* for 200"):
+        pipeline.change(changed)
+    assert pipeline.config == PipelineConfig()
+
+
+@pytest.mark.parametrize("name", ["memory.kept", "fovea.reach", "dwell.window_s"])
+def test_a_changed_setting_gives_what_a_pipeline_made_with_it_gives(
+    engine: Engine, name: str
+) -> None:
+    section, leaf = name.split(".")
+    changed = from_mapping(PipelineConfig, {section: {leaf: 1.0}})
+    made, running = Pipeline(changed, engine), Pipeline(PipelineConfig(), engine)
+    running.change(changed)
+    expected, _ = play(made, two_dwells())
+    given, _ = play(running, two_dwells())
+    for one, other in zip(given, expected, strict=True):
+        assert np.array_equal(one.masks.labels, other.masks.labels)
+    assert np.array_equal(running.attention.render(SIZE_HW), made.attention.render(SIZE_HW))

@@ -15,6 +15,7 @@ pytest.importorskip("launch", reason="ROS's launch is not installed; it is not o
 pytest.importorskip("launch_ros", reason="ROS's launch_ros is not installed; it is not on PyPI")
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.utilities.type_utils import perform_typed_substitution
 from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchContext
@@ -85,6 +86,46 @@ def test_a_bag_is_played_and_a_video_published(installed: Path, tmp_path: Path) 
     assert [node.node_executable for node in shown] == ["gaze_caption", "sources"]
     kept = nodes_of(installed, source="clip.mp4", gaze="gaze.tsv", record=str(tmp_path / "new"))
     assert [node.node_executable for node in kept] == ["gaze_caption", "sources", "recorder"]
+
+
+def test_a_gaze_driver_and_words_start_beside_a_camera(installed: Path) -> None:
+    nodes = nodes_of(
+        installed, source="/dev/video0", device="pupil_core", address="192.168.1.5", words="true"
+    )
+    assert [node.node_executable for node in nodes] == [
+        "gaze_caption",
+        "sources",
+        "gaze_driver",
+        "words",
+    ]
+
+
+def test_what_has_no_end_of_its_own_is_started_again_after_the_delay(
+    installed: Path, tmp_path: Path
+) -> None:
+    def again(**arguments: str) -> dict[str, tuple[bool, float]]:
+        nodes = nodes_of(installed, respawn_delay="2.5", **arguments)
+        return {
+            node.node_executable: (
+                perform_typed_substitution(LaunchContext(), node._ExecuteLocal__respawn, bool),
+                node._ExecuteLocal__respawn_delay,
+            )
+            for node in nodes
+        }
+
+    live = {"source": "/dev/video0", "device": "neon", "words": "true", "respawn": "true"}
+    assert again(**live) == dict.fromkeys(
+        ["gaze_caption", "sources", "gaze_driver", "words"], (True, 2.5)
+    )
+    bag = str(write_tiny_bag(tmp_path / "bag", frames=2).path)
+    kept = again(source=bag, record=str(tmp_path / "new"), respawn="true")
+    assert {name: flag for name, (flag, _) in kept.items()} == {
+        "gaze_caption": True,
+        "player": False,
+        "recorder": False,
+    }
+    assert not again(source="clip.mp4", gaze="gaze.tsv", respawn="true")["sources"][0]
+    assert not any(flag for flag, _ in again(source="/dev/video0", device="neon").values())
 
 
 def words_of(node: Any, context: LaunchContext) -> list[str]:
@@ -158,3 +199,17 @@ def test_a_replay_without_a_bag_is_refused(installed: Path) -> None:
         argument.visit(context)
     with pytest.raises(RuntimeError, match="bag:="):
         replay.execute(context)
+
+
+def test_a_replay_passes_start_and_loop_to_the_graph(installed: Path, tmp_path: Path) -> None:
+    replay = load(installed / "launch" / "replay.launch.py")
+    context = LaunchContext()
+    bag = str(write_tiny_bag(tmp_path / "bag", frames=2).path)
+    *arguments, function = replay.generate_launch_description().entities
+    given = {"bag": bag, "out": str(tmp_path / "out"), "start": "0.05", "loop": "true"}
+    context.launch_configurations.update(given)
+    for argument in arguments:
+        argument.visit(context)
+    _, included = function.execute(context)
+    passed = dict(included.launch_arguments)
+    assert (passed["source"], passed["start"], passed["loop"]) == (bag, "0.05", "true")

@@ -12,6 +12,7 @@ from tracevlm_ros import __version__
 from tracevlm_ros.cli import doctor_checks as checks
 from tracevlm_ros.cli.doctor_checks import Check
 from tracevlm_ros.cli.doctor_ros import check_discovery, check_ros
+from tracevlm_ros.cli.doctor_transport import check_transport
 
 _SIGNS = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
 
@@ -46,6 +47,7 @@ def all_checks(model: str, ros: bool) -> Iterator[Check]:
         yield imports
         if imports.status == "ok":
             yield check_discovery()
+            yield check_transport()
     yield checks.check_onnxruntime()
     yield checks.check_gpu()
     yield checks.check_tensorrt()

@@ -1,22 +1,18 @@
 """Checks that start small ROS 2 processes: imports, and discovery between two processes."""
 
+import importlib.util
 import subprocess
 import sys
+from collections.abc import Sequence
+from xml.etree import ElementTree
 
-from tracevlm_ros.cli.dds import environment, own_domain
+from tracevlm_ros.cli.dds import environment, own_domain, shared_file
 from tracevlm_ros.cli.doctor_checks import Check
 
-MODULES = (
-    "rclpy",
-    "sensor_msgs.msg",
-    "geometry_msgs.msg",
-    "std_msgs.msg",
-    "std_srvs.srv",
-    "diagnostic_msgs.msg",
-    "nav_msgs.msg",
-    "visualization_msgs.msg",
-    "tracevlm_msgs.msg",
-)
+LAUNCH = ("launch", "launch_ros")
+"""Wanted by launch files alone; they come with a ROS 2 installation, not with the wheels."""
+_PARTS = {"_msgs": ".msg", "_interfaces": ".msg", "_srvs": ".srv"}
+"""What of an interface package needs its compiled library; the package itself is but a folder."""
 LIMIT_S = 15.0
 """Matching takes 15 to 200 ms, sometimes 3 s (measured on loopback)."""
 _IMPORT = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
@@ -41,18 +37,29 @@ print(round((time.monotonic() - start) * 1e3) if heard else "nothing")
 """
 
 
-def check_ros(modules: tuple[str, ...] = MODULES) -> Check:
+def ros_modules() -> tuple[str, ...]:
+    """The modules of the packages that package.xml names, without ``LAUNCH`` and Python's own."""
+    root = ElementTree.parse(shared_file("package.xml")).getroot()
+    names = [element.text or "" for element in root.findall("exec_depend")]
+    wanted = [name for name in names if name not in LAUNCH and not name.startswith("python3-")]
+    return tuple(name + _PARTS.get(f"_{name.rpartition('_')[2]}", "") for name in wanted)
+
+
+def check_ros(modules: Sequence[str] | None = None) -> Check:
     """Each module is imported in a process of its own: rclpy starts its interpreter anew."""
+    modules = ros_modules() if modules is None else modules
     missing = []
     for name in modules:
         done = _python(_IMPORT, name)
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            missing.append(f"{name} ({last})")
+            missing.append(f"{name} ({last_line(done.stderr)})")
     if missing:
         remedy = "source your ROS 2 installation, or install the wheels and tracevlm_msgs (README)"
         return Check("ros imports", "failed", f"missing: {', '.join(missing)}", remedy)
-    return Check("ros imports", "ok", f"{len(modules)} modules")
+    found = f"{len(modules)} modules"
+    if importlib.util.find_spec(LAUNCH[-1]) is None:
+        found += "; launch files need a ROS 2 installation"
+    return Check("ros imports", "ok", found)
 
 
 def check_discovery() -> Check:
@@ -63,24 +70,39 @@ def check_discovery() -> Check:
     )
     with own_domain() as domain_id:
         variables = environment(domain_id)
-        with subprocess.Popen(
-            [sys.executable, "-c", _TALK],
-            env=variables,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as talker:
-            try:
-                done = _python(_LISTEN, str(LIMIT_S), variables=variables)
-            finally:
-                talker.terminate()
+        done = talk_and_listen(_TALK, _LISTEN, variables, variables, [str(LIMIT_S)])
     said = done.stdout.strip().splitlines()
     if done.returncode or not said:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = last_line(done.stderr)
         return Check("dds discovery", "failed", f"the listener failed: {last}", "see ros imports")
     if said[-1] == "nothing":
         found = f"no message within {LIMIT_S:.0f} s in domain {domain_id}"
         return Check("dds discovery", "failed", found, remedy)
     return Check("dds discovery", "ok", f"first message after {said[-1]} ms")
+
+
+def talk_and_listen(
+    talk: str,
+    listen: str,
+    talker: dict[str, str],
+    listener: dict[str, str],
+    words: Sequence[str],
+) -> "subprocess.CompletedProcess[str]":
+    """Run the program ``listen`` to its end, and ``talk`` meanwhile, each in its environment."""
+    with subprocess.Popen(
+        [sys.executable, "-c", talk, *words],
+        env=talker,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            return _python(listen, *words, variables=listener)
+        finally:
+            process.terminate()
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it said nothing"])[-1]
 
 
 def _python(

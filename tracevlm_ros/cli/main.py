@@ -46,7 +46,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("export",): Command("engine.export.command", "checkpoint -> model directory ([train])"),
     ("quantize",): Command("tracevlm_ros.cli.quantize", "model directory -> int8, fp8 or int4"),
     ("build",): Command("tracevlm_ros.cli.build", "model directory -> TensorRT plans"),
-    ("view",): Command("tracevlm_ros.cli.view", "show a bag and its results in Rerun ([view])"),
+    ("view",): Command("tracevlm_ros.cli.view", "a bag or a graph in Rerun ([view])"),
     ("calibrate", "gaze"): Command("tracevlm_ros.cli.calibrate_gaze", "fit gaze to the image"),
     ("calibrate", "clock"): Command("tracevlm_ros.cli.calibrate_clock", "offset of gaze's clock"),
     ("calibrate", "quantize"): Command(

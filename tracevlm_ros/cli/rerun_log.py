@@ -69,7 +69,7 @@ class RerunLog:
         self._add_traces(outcome.traces)
         self._add_texts(outcome, texts)
         for spoken in outcome.captions:
-            self._add_caption(spoken)
+            self.add_caption(spoken)
 
     def add_gaze(self, samples: Sequence[GazeSample]) -> None:
         """Samples in pixels of the scene; those without a place (blinks) are left out."""
@@ -168,8 +168,10 @@ class RerunLog:
             ),
         )
 
-    def _add_caption(self, spoken: SpokenCaption) -> None:
+    def add_caption(self, spoken: SpokenCaption) -> None:
+        """One text, at the stamp of the frame that it describes."""
         caption = spoken.caption
+        self._at(caption.stamp_ns)
         kind = "final" if caption.is_final else "partial"
         text = f"trace {caption.trace_id}: {caption.text} ({caption.score:.2f})"
         if caption.question:

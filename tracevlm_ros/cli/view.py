@@ -1,8 +1,10 @@
-"""Show a bag in Rerun: video, gaze, traces, keypoints, masks, captions and the attention map.
+"""Show a bag or a running graph in Rerun: video, gaze, traces, keypoints, masks, captions and the
+attention map.
 
 With --recorded, BAG is what was played and OUTPUT_BAG what was recorded of the graph meanwhile.
 Without it, a BAG that holds results shows its own; any other is run through the model offline, as
-'tracevlm evaluate' does. Needs the extra [view] (rerun-sdk).
+'tracevlm evaluate' does. --live shows what the nodes of a namespace receive and publish, until
+Ctrl-C. Needs the extra [view] (rerun-sdk).
 """
 
 import argparse
@@ -16,7 +18,7 @@ from engine.runtime import load_engine
 from tracevlm_ros.cli.rerun_log import RerunLog, layout, load_rerun
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.errors import ConfigError, InputError
 from tracevlm_ros.core.pipeline import Pipeline
 from tracevlm_ros.core.types import GazeSample, Image
 from tracevlm_ros.evaluation.outcome import CaptionBoard, FrameOutcome, shown_trace_ids
@@ -40,7 +42,12 @@ class Shown(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bag", type=Path, metavar="BAG", help="bag with video and gaze")
+    parser.add_argument("bag", type=Path, metavar="BAG", nargs="?", help="bag with video and gaze")
+    parser.add_argument("--live", action="store_true", help="a running graph instead of a bag")
+    parser.add_argument("--namespace", default="tracevlm", help="of the running graph")
+    parser.add_argument("--domain", type=int, help="its DDS domain (default: ROS_DOMAIN_ID)")
+    parser.add_argument("--duration", type=float, default=float("inf"),
+                        help="seconds to show it (default: until Ctrl-C)")  # fmt: skip
     parser.add_argument("--recorded", type=Path, metavar="OUTPUT_BAG",
                         help="recording of a graph that played BAG")  # fmt: skip
     parser.add_argument("--model", default="nano",
@@ -54,7 +61,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Log the bag; tell how many frames, and what was dropped."""
+    """Log the bag or the graph; tell how many frames, and what was dropped."""
+    if arguments.live == (arguments.bag is not None):
+        raise ConfigError("give either a BAG or --live")
+    shown = _show_live(arguments) if arguments.live else _show_bag(arguments)
+    for reason, count in sorted(shown.drops.items()):
+        if count:
+            print(f"{reason}: {count}", file=sys.stderr)
+    place = "in the viewer" if arguments.save is None else f"in {arguments.save}"
+    print(f"{shown.frames} frames {place}")
+    return 0
+
+
+def _show_live(arguments: argparse.Namespace) -> Shown:
+    rerun = load_rerun()
+    try:
+        from tracevlm_ros.cli.view_live import show_live
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"--live needs the Python package '{error.name}'; source a ROS 2 installation, or "
+            "install the ROS 2 wheels (see README)"
+        ) from error
+    with _opened_log(rerun, arguments.namespace, arguments.save) as log:
+        scene = show_live(
+            log,
+            arguments.namespace,
+            point_is_normalised=arguments.point_is_normalised,
+            duration_s=arguments.duration,
+            domain_id=arguments.domain,
+        )
+    return Shown(scene.frames, scene.drops)
+
+
+def _show_bag(arguments: argparse.Namespace) -> Shown:
     rerun = load_rerun()
     topics = BagTopics(
         image=arguments.image_topic,
@@ -64,17 +103,17 @@ def run(arguments: argparse.Namespace) -> int:
     with BagReader(arguments.bag) as inputs:
         inputs.find(TopicKind.IMAGE, topics.image)
         inputs.find(TopicKind.GAZE, topics.gaze)
-        log = RerunLog(rerun, open_stream(rerun, arguments.bag.name, arguments.save))
-        try:
-            shown = _show(inputs, topics, arguments, log)
-        finally:
-            log.close()
-    for reason, count in sorted(shown.drops.items()):
-        if count:
-            print(f"{reason}: {count}", file=sys.stderr)
-    place = "in the viewer" if arguments.save is None else f"in {arguments.save}"
-    print(f"{shown.frames} frames {place}")
-    return 0
+        with _opened_log(rerun, arguments.bag.name, arguments.save) as log:
+            return _show(inputs, topics, arguments, log)
+
+
+@contextlib.contextmanager
+def _opened_log(rerun: Any, name: str, save: Path | None) -> Iterator[RerunLog]:
+    log = RerunLog(rerun, open_stream(rerun, name, save))
+    try:
+        yield log
+    finally:
+        log.close()
 
 
 def open_stream(rerun: Any, name: str, save: Path | None) -> Any:

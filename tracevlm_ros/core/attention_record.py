@@ -22,6 +22,10 @@ class AttentionRecord:
         self._map_ns = 0
         self._sample_ns = 0
 
+    def change(self, config: DwellConfig) -> None:
+        """Draw and forget by other settings from now on."""
+        self._map.config = config
+
     def reset(self) -> None:
         """A new recording: the map is emptied; dwell times and transitions stay, but no transition
         leads from the old recording to the new one."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.settings import require_range
+from tracevlm_ros.core.settings import require_range, require_settings, setting
 from tracevlm_ros.core.types import FloatArray
 
 _NS_PER_MS = 1_000_000
@@ -22,33 +22,43 @@ _MAX_WAITING = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DriftConfig:
-    """Off unless ``enabled``. Lengths are pixels of the scene camera.
+    """Slow, bounded correction of gaze. Lengths are pixels of the scene camera."""
 
-    The correction is never longer than ``max_px``, changes by at most ``step_px`` per agreement,
-    and begins after ``min_agreements``; it follows the median of the last ``memory``.
-    Gaze within ``window_ms`` about a known place counts, if it stays within ``steady_px`` of its
-    median and that is within ``gate_px`` of the place: else the person looked elsewhere.
-    Agreements are at least ``interval_ms`` apart, so that one long stroke is not a hundred.
-    """
-
-    enabled: bool = False
-    max_px: float = 60.0
-    step_px: float = 4.0
-    gate_px: float = 90.0
-    steady_px: float = 20.0
-    window_ms: float = 200.0
-    interval_ms: float = 500.0
-    min_agreements: int = 3
-    memory: int = 15
+    enabled: bool = setting(False, "Learn how gaze drifts from places known to be looked at.")
+    max_px: float = setting(60.0, "The correction is never longer than this.", 0.0, 10_000.0)
+    step_px: float = setting(
+        4.0, "The correction changes by at most this per agreement.", 0.001, 10_000.0
+    )
+    gate_px: float = setting(
+        90.0,
+        "Gaze farther than this from the known place tells nothing: the person looked elsewhere.",
+        0.0,
+        10_000.0,
+    )
+    steady_px: float = setting(
+        20.0,
+        "Gaze tells nothing unless it stays within this of its median about the known place.",
+        0.0,
+        10_000.0,
+    )
+    window_ms: float = setting(
+        200.0, "Gaze within this about a known place's stamp counts.", 1.0, 10_000.0
+    )
+    interval_ms: float = setting(
+        500.0,
+        "Known places are at least this far apart, so that one long stroke is not a hundred.",
+        0.0,
+        600_000.0,
+    )
+    min_agreements: int = setting(
+        3, "Agreements after which the correction begins. At most memory.", 1, 1000
+    )
+    memory: int = setting(
+        15, "The correction follows the median of so many last agreements.", 1, 1000
+    )
 
     def __post_init__(self) -> None:
-        require_range("drift.max_px", self.max_px, 0.0, 10_000.0)
-        require_range("drift.step_px", self.step_px, 0.001, 10_000.0)
-        require_range("drift.gate_px", self.gate_px, 0.0, 10_000.0)
-        require_range("drift.steady_px", self.steady_px, 0.0, 10_000.0)
-        require_range("drift.window_ms", self.window_ms, 1.0, 10_000.0)
-        require_range("drift.interval_ms", self.interval_ms, 0.0, 600_000.0)
-        require_range("drift.memory", self.memory, 1, 1000)
+        require_settings(self, "drift")
         require_range("drift.min_agreements", self.min_agreements, 1, self.memory)
 
 

@@ -26,11 +26,13 @@ class Look(NamedTuple):
 
 
 class FastPath:
+    """``fovea`` may change between two frames."""
+
     def __init__(
         self, engine: Engine, live: LiveTraces, memory: MaskMemory, fovea: FoveaConfig
     ) -> None:
         self._engine, self._live, self._memory = engine, live, memory
-        self._fovea = fovea
+        self.fovea = fovea
 
     def look(self, frame: Frame, shown: list[LiveTrace]) -> Look | None:
         """Look at ``frame`` where the traces are, and let the memory do so. None without a trace.
@@ -41,7 +43,7 @@ class FastPath:
             return None
         window = window_of(
             [self._places(live, _size(frame)) for live in shown],
-            _size(frame), self._engine.info.image_size_hw, self._fovea,
+            _size(frame), self._engine.info.image_size_hw, self.fovea,
         )  # fmt: skip
         features = self._engine.encode(window.cut(frame.image_rgb))
         self._memory.turn(frame, window)
@@ -92,7 +94,7 @@ class FastPath:
         seen = keypoints.xy_px[~keypoints.lost]
         moved = self._memory.moved(live.trace_id)
         if moved is not None and moved.mask.any():
-            return np.concatenate([seen, self._fovea.box_within(*moved)])
+            return np.concatenate([seen, self.fovea.box_within(*moved)])
         if len(seen) and not self._memory.is_at_a_loss(live.trace_id):
             return seen
         return np.array([[0.0, 0.0], [size_hw[1], size_hw[0]]])

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracevlm_ros.core.settings import require_range
+from tracevlm_ros.core.settings import require_settings, setting
 from tracevlm_ros.core.types import BoolArray, FloatArray, Keypoints
 
 Field = NDArray[np.float32]
@@ -30,22 +30,32 @@ _GREATEST_ASPECT = 1.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoveaConfig:
-    """``enabled``: the model is shown the part of the frame where the traces are, else all of it.
+    """Which part of the frame the model is shown."""
 
-    ``reach``: side of that part, in extents of a trace, and ``least`` at least, as a share of the
-    frame's long side: a short look tells little of how large its object is. ``magnify``: how many
-    pixels of the model a pixel of the camera fills at most.
-    """
-
-    enabled: bool = True
-    reach: float = 3.0
-    least: float = 0.35
-    magnify: float = 2.0
+    enabled: bool = setting(
+        True,
+        "Show the model the part of the frame where the traces are, else all of it.",
+        live=True,
+    )
+    reach: float = setting(3.0, "Side of that part, in extents of a trace.", 1.0, 100.0, live=True)
+    least: float = setting(
+        0.35,
+        "Least side of that part, as a share of the frame's long side: a short look tells little "
+        "of how large its object is.",
+        0.0,
+        1.0,
+        live=True,
+    )
+    magnify: float = setting(
+        2.0,
+        "How many pixels of the model a pixel of the camera fills at most.",
+        0.01,
+        16.0,
+        live=True,
+    )
 
     def __post_init__(self) -> None:
-        require_range("fovea.reach", self.reach, 1.0, 100.0)
-        require_range("fovea.least", self.least, 0.0, 1.0)
-        require_range("fovea.magnify", self.magnify, 0.01, 16.0)
+        require_settings(self, "fovea")
 
     def box_within(self, mask: BoolArray, window: "Window") -> FloatArray:
         """(2, 2) corners in pixels of the frame; a window round them holds ``mask`` (h, w), any

@@ -33,11 +33,11 @@ _REANCHOR_AREA = 0.5
 class LiveTraces:
     """Open traces and those closed at most ``live.linger_ms`` ago, ``live.max_traces`` in all.
 
-    Frame motions are written to ``path``.
+    Frame motions are written to ``path``. ``config.live`` may change between two frames.
     """
 
     def __init__(self, config: PipelineConfig, path: CameraPath, drops: Drops) -> None:
-        self._config = config
+        self.config = config
         self._drops = drops
         self._tracker = TraceTracker(config.tracking, drops)
         self._path = path
@@ -64,7 +64,7 @@ class LiveTraces:
     def apply(self, event: TraceEvent) -> None:
         """Open, grow or close a trace. Events of a trace that is gone are counted and left."""
         if isinstance(event, TraceOpened):
-            trace = Trace(event.trace_id, self._config.geometry, self._size_hw, self._drops)
+            trace = Trace(event.trace_id, self.config.geometry, self._size_hw, self._drops)
             self._traces[event.trace_id] = LiveTrace(trace)
             return
         live = self._traces.get(event.trace_id)
@@ -86,14 +86,14 @@ class LiveTraces:
 
     def retire(self, stamp_ns: int) -> None:
         """Drop closed traces whose linger time is over, and the oldest beyond ``max_traces``."""
-        linger_ns = int(self._config.live.linger_ms * NS_PER_MS)
+        linger_ns = int(self.config.live.linger_ms * NS_PER_MS)
         over = [
             trace_id
             for trace_id, live in self._traces.items()
             if not live.trace.is_open and stamp_ns - live.closed_ns > linger_ns
         ]
         rest = [trace_id for trace_id in self._traces if trace_id not in over]
-        for trace_id in over + rest[: max(0, len(rest) - self._config.live.max_traces)]:
+        for trace_id in over + rest[: max(0, len(rest) - self.config.live.max_traces)]:
             if len(self._traces.pop(trace_id).trace):
                 self._tracker.forget(trace_id)
 

@@ -18,11 +18,13 @@ from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drift_correction import DriftCorrection, KnownPlace
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.fast_path import FastPath
 from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.live_trace import LiveTrace, PendingEmbeddings
 from tracevlm_ros.core.live_traces import NS_PER_MS, LiveTraces
 from tracevlm_ros.core.mask_memory import MaskMemory, Sight
+from tracevlm_ros.core.settings import fixed_values
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.sync import FrameBundle, Synchronizer
 from tracevlm_ros.core.types import (
@@ -86,6 +88,23 @@ class Pipeline:
         self._unsettled: StepResult | None = None
         self._beside = beside
         self._stamp_ns = 0
+
+    def change(self, config: PipelineConfig) -> None:
+        """Go on with other settings from the next step on.
+
+        ConfigError names one that is not live (``core.settings``): it needs a new pipeline.
+        """
+        before = fixed_values(self.config)
+        for name, value in fixed_values(config).items():
+            if value != before[name]:
+                raise ConfigError(
+                    f"setting '{name}' is {before[name]!r} while the pipeline runs; "
+                    f"for {value!r} make a new one"
+                )
+        self.config = self._live.config = config
+        self._memory.config = config.memory
+        self._fast_path.fovea = config.fovea
+        self.attention.change(config.dwell)
 
     def add_gaze(self, sample: GazeSample) -> None:
         if sample.pen == PenState.UNKNOWN and self.config.gaze_offset_ms:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.gaze_buffer import GazeBuffer, with_plain_loss
-from tracevlm_ros.core.settings import require_range
+from tracevlm_ros.core.settings import require_range, require_settings, setting
 from tracevlm_ros.core.stamp_gate import StampGate
 from tracevlm_ros.core.types import Frame, GazeSample
 
@@ -19,34 +19,47 @@ NS_PER_MS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SyncConfig:
-    """Bounds of waiting and of doubt.
+    """Bounds of waiting and of doubt."""
 
-    ``reorder_window_ms``: how late a gaze sample may come behind the newest one.
-    ``max_gaze_gap_ms``: two samples farther apart than this are never interpolated between.
-    ``max_waiting_frames``: more waiting frames than this, and the oldest goes without its gaze.
-    ``max_gaze_samples``: gaze kept while no frame comes; the oldest goes first.
-    ``jump_back_ms``, ``jump_forward_ms``: a stamp that far off the newest one is doubted, until
-    ``jump_confirm_gaze`` samples (``jump_confirm_frames`` frames) in a row say the same.
-    """
-
-    reorder_window_ms: float = 5.0
-    max_gaze_gap_ms: float = 50.0
-    max_waiting_frames: int = 8
-    max_gaze_samples: int = 4096
-    jump_back_ms: float = 500.0
-    jump_forward_ms: float = 10_000.0
-    jump_confirm_gaze: int = 3
-    jump_confirm_frames: int = 2
+    reorder_window_ms: float = setting(
+        5.0, "How late a gaze sample may come behind the newest one.", 0.0, 1000.0
+    )
+    max_gaze_gap_ms: float = setting(
+        50.0,
+        "Two samples farther apart than this are never interpolated between.",
+        0.0,
+        10_000.0,
+    )
+    max_waiting_frames: int = setting(
+        8, "More waiting frames than this, and the oldest goes without its gaze.", 1, 1000
+    )
+    max_gaze_samples: int = setting(
+        4096, "Gaze kept while no frame comes; the oldest goes first.", 16, 1_000_000
+    )
+    jump_back_ms: float = setting(
+        500.0,
+        "A stamp this far before the newest one is doubted. At least reorder_window_ms.",
+        0.0,
+        3_600_000.0,
+    )
+    jump_forward_ms: float = setting(
+        10_000.0,
+        "A stamp this far after the newest one is doubted. At least reorder_window_ms.",
+        0.0,
+        3_600_000.0,
+    )
+    jump_confirm_gaze: int = setting(
+        3, "Gaze samples in a row with doubted stamps after which these are believed.", 1, 100
+    )
+    jump_confirm_frames: int = setting(
+        2, "Frames in a row with doubted stamps after which these are believed.", 1, 100
+    )
 
     def __post_init__(self) -> None:
-        require_range("reorder_window_ms", self.reorder_window_ms, 0, 1000)
-        require_range("max_gaze_gap_ms", self.max_gaze_gap_ms, 0, 10_000)
-        require_range("max_waiting_frames", self.max_waiting_frames, 1, 1000)
-        require_range("max_gaze_samples", self.max_gaze_samples, 16, 1_000_000)
-        require_range("jump_back_ms", self.jump_back_ms, self.reorder_window_ms, 3_600_000)
-        require_range("jump_forward_ms", self.jump_forward_ms, self.reorder_window_ms, 3_600_000)
-        require_range("jump_confirm_gaze", self.jump_confirm_gaze, 1, 100)
-        require_range("jump_confirm_frames", self.jump_confirm_frames, 1, 100)
+        require_settings(self, "sync")
+        for name in ("jump_back_ms", "jump_forward_ms"):
+            low = self.reorder_window_ms
+            require_range(f"sync.{name}", getattr(self, name), low, 3_600_000)
 
 
 class FrameBundle(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class _MaskStream:
 
     def take(self, frame_stamp_ns: int) -> Masks | None:
         while self._newest_ns < frame_stamp_ns and (record := next(self._records, None)):
-            masks = _masks(record)
+            masks = masks_of(decode_as(record, (MASKS_TYPE,), "a recorded graph"))
             self._held[masks.stamp_ns] = masks
             self._newest_ns = max(self._newest_ns, masks.stamp_ns)
         for stamp in [stamp for stamp in self._held if stamp < frame_stamp_ns]:
@@ -101,8 +102,8 @@ def _traces(bag: BagReader, names: set[str]) -> dict[int, list[TraceSnapshot]]:
     return {stamp: list(traces.values()) for stamp, traces in found.items()}
 
 
-def _masks(record: BagRecord) -> Masks:
-    message = decode_as(record, (MASKS_TYPE,), "a recorded graph")
+def masks_of(message: Any) -> Masks:
+    """Of a label image; InputError where its encoding is none of labels."""
     labels = label_pixels(message)
     ids = tuple(int(value) for value in np.unique(labels) if value)
     return Masks(stamp_ns(message.header.stamp), message.header.frame_id, labels, ids)

@@ -4,7 +4,8 @@
 takes raw or typed messages. A bag of several files is read file after file, as it was recorded.
 An MCAP file that lost its end still gives the messages before the damage (``BagReader.damage``
 says what is missing); rosbags itself refuses such files, so they are walked by ``mcap_salvage``.
-A damaged SQLite3 file is refused: its pages cannot be trusted.
+A SQLite3 file that was left in the middle of a write is brought back to the last commit; any other
+damage to it is refused: its pages cannot be trusted.
 """
 
 from collections.abc import Collection, Iterator
@@ -22,6 +23,7 @@ from rosbags.typesys.store import Typestore
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.ingest.mcap_salvage import UNPACK_ERRORS, SalvagedMcap
 from tracevlm_ros.ingest.message_types import message_class, new_typestore
+from tracevlm_ros.ingest.sqlite_storage import recover
 from tracevlm_ros.ingest.topics import BagTopic, TopicKind, choose_topic
 
 _SUFFIXES = (".mcap", ".db3")
@@ -158,6 +160,9 @@ class BagReader:
                 f"bag {self.path} does not exist; give a bag folder or .mcap/.db3 file"
             )
         files = _storage_files(self.path)
+        for file in files:
+            if file.suffix == ".db3" and recover(file):
+                self.damage = f"{file}: what its writer had not committed when it ended is lost"
         if (self.path / "metadata.yaml").exists():
             try:
                 self._sources = [self._open_by_rosbags(self.path)]

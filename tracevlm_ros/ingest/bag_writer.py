@@ -13,13 +13,14 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, WriterError
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.typesys.store import Typestore
 
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.settings import require_choice
 from tracevlm_ros.ingest.message_types import message_class, typestore
+from tracevlm_ros.ingest.sqlite_storage import CommittingWriter, Sqlite3Storage
 
 STORAGES = ("mcap", "sqlite3")
 _UNSET = QosTime(0, 0)
@@ -49,7 +50,7 @@ class BagWriter:
             )
         self.store = store or typestore()
         plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
-        self._writer = Writer(self.path, version=9, storage_plugin=plugin)
+        self._writer = CommittingWriter(self.path, version=9, storage_plugin=plugin)
         if compress and storage == "mcap":
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._connections: dict[str, Connection] = {}
@@ -96,15 +97,17 @@ class BagWriter:
         self.write_raw(topic, msgtype, log_ns, self.store.serialize_cdr(message, msgtype))
 
     def flush(self) -> None:
-        """Give an MCAP bag's messages so far to the operating system: they outlive this process.
+        """Give the messages so far to the operating system: they outlive this process.
 
-        Each call ends a chunk, so call it about once a second. SQLite3 writes at ``close`` only.
+        Each call ends a chunk of MCAP or commits to SQLite3, so call it about once a second.
         """
         storage = self._writer.storage
         if isinstance(storage, McapWriter):
             if storage.chunk.msgs:
                 storage.close_chunk()
             storage.bio.flush()
+        elif isinstance(storage, Sqlite3Storage):
+            storage.commit()
 
     def close(self) -> None:
         """Write the index and metadata.yaml."""

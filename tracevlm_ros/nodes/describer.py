@@ -67,7 +67,7 @@ class Describer(Worker):
         self._jobs: KeyedMailbox[Job | SearchJob] = KeyedMailbox(
             inbox, depth, Replaced("request_superseded", "request_queue_full")
         )
-        self._stale_after_ns = stale_after_ns
+        self.stale_after_ns = stale_after_ns
         self._asked = 0
         self._current: Job | SearchJob | None = None
         self._moved_on = threading.Event()
@@ -80,7 +80,7 @@ class Describer(Worker):
             return
         self._jobs.put(job.request.trace_id, job)
         current = self._current
-        if isinstance(current, Job) and moved_on(current, job, self._stale_after_ns):
+        if isinstance(current, Job) and moved_on(current, job, self.stale_after_ns):
             self._moved_on.set()
 
     def pending(self) -> int:

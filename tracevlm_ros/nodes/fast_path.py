@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from tracevlm_ros.core.attention.ledger import NewestAttention
+from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drift_correction import KnownPlace
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Location
@@ -105,6 +106,9 @@ class FastPath(Worker):
         self._gaze_mappings: NewestQueue[GazeMapping | None] = NewestQueue(
             inbox, 1, "gaze_calibration_superseded"
         )
+        self._configs: NewestQueue[PipelineConfig] = NewestQueue(
+            inbox, _SMALL_QUEUE, "config_queue_full"
+        )
         self._questions: NewestQueue[Question | Search] = NewestQueue(
             inbox, 16, "question_queue_full"
         )
@@ -149,6 +153,10 @@ class FastPath(Worker):
     def offer_gaze_mapping(self, mapping: GazeMapping | None) -> None:
         """Another calibration of gaze, or none, from the next frame on."""
         self._gaze_mappings.put(mapping)
+
+    def offer_config(self, config: PipelineConfig) -> None:
+        """Other settings from the next frame on; ``Pipeline.change`` says which may differ."""
+        self._configs.put(config)
 
     def offer_question(self, question: Question | Search) -> None:
         self._questions.put(question)
@@ -213,7 +221,7 @@ class FastPath(Worker):
 
     def _has_work(self) -> bool:
         queues = (
-            self._images, self._gaze, self._targets, self._words, self._questions,
+            self._images, self._gaze, self._targets, self._words, self._configs, self._questions,
             self._deliveries,
         )  # fmt: skip
         return self.is_stopping or any(len(queue) for queue in queues)
@@ -225,6 +233,8 @@ class FastPath(Worker):
     def _take_small(self) -> None:
         for request, description in self._deliveries.take_all():
             self._pipeline.deliver(request, description)
+        for config in self._configs.take_all():
+            self._pipeline.change(config)
         for focal_px in self._focal_px.take_all():
             self._pipeline.focal_px = focal_px
         for mapping in self._gaze_mappings.take_all():

@@ -8,7 +8,7 @@ overlay have a thread each, with queues that keep the newest and count what they
 import functools
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,18 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from engine.runtime import load_engine
 from engine.runtime.plan_progress import BuildProgress
-from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.errors import TraceVLMError
-from tracevlm_ros.core.settings import from_mapping
 from tracevlm_ros.nodes import params, qos
 from tracevlm_ros.nodes.diagnostics import NodeState, diagnostics_message
 from tracevlm_ros.nodes.gaze_calibration import load_gaze_calibration
 from tracevlm_ros.nodes.heartbeat import Heartbeat, Pulse
+from tracevlm_ros.nodes.pipeline_parameters import (
+    judge_pipeline,
+    pipeline_config,
+    pipeline_specs,
+)
 from tracevlm_ros.nodes.presence import Presence
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.session import Session
@@ -66,22 +69,12 @@ def reported(transition: Transition) -> Transition:
     return wrapped
 
 
-def pipeline_config(values: Mapping[str, Any]) -> PipelineConfig:
-    """The parameters ``pipeline.*`` as settings; ConfigError where they do not fit together."""
-    return from_mapping(PipelineConfig, params.nested(values, "pipeline"))
-
-
-def judge_pipeline(values: Mapping[str, Any]) -> None:
-    """For NodeParameters: refuses values that PipelineConfig refuses."""
-    pipeline_config(values)
-
-
 class GazeCaption(LifecycleNode):  # type: ignore[misc]
     """One camera, one person. Topics are relative: run several in namespaces of their own."""
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("gaze_caption", **node_options)
-        specs = params.load_schema(SCHEMA) + params.dataclass_specs(PipelineConfig(), "pipeline")
+        specs = params.load_schema(SCHEMA) + pipeline_specs()
         self.parameters = params.NodeParameters(
             self,
             specs,

@@ -4,28 +4,37 @@
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.nodes.params import ParameterSpec, load_schema
+from tracevlm_ros.nodes.pipeline_parameters import pipeline_specs
 
 _SCHEMAS = {
     "gaze_caption": "parameters.yaml",
     "player": "player.yaml",
     "recorder": "recorder.yaml",
     "sources": "sources.yaml",
+    "gaze_driver": "gaze_driver.yaml",
+    "pointer": "pointer.yaml",
+    "words": "words.yaml",
 }
 _BEGIN = "<!-- parameters: begin (python -m tracevlm_ros.nodes.parameter_table docs/ros.md) -->"
 _END = "<!-- parameters: end -->"
 
 
 def all_tables() -> str:
-    """One section a node."""
+    """One section a node, and one for the settings of the pipeline."""
+    return "\n\n".join(f"### {title}\n\n{table(specs)}" for title, specs in _sections())
+
+
+def _sections() -> Iterator[tuple[str, tuple[ParameterSpec, ...]]]:
     folder = Path(__file__).parent
-    return "\n\n".join(
-        f"### {node}\n\n{table(load_schema(folder / file))}" for node, file in _SCHEMAS.items()
-    )
+    for node, file in _SCHEMAS.items():
+        yield node, load_schema(folder / file)
+        if node == "gaze_caption":
+            yield f"{node}: the pipeline", pipeline_specs()
 
 
 def table(specs: Iterable[ParameterSpec]) -> str:
@@ -43,7 +52,10 @@ def table(specs: Iterable[ParameterSpec]) -> str:
 def _takes(spec: ParameterSpec) -> str:
     if spec.choices is not None:
         return ", ".join(map(str, spec.choices))
-    return "" if spec.range is None else f"{spec.range[0]:g} to {spec.range[1]:g}"
+    if spec.range is None:
+        return ""
+    step = f", steps of {spec.step}" if spec.step else ""
+    return f"{spec.range[0]:g} to {spec.range[1]:g}{step}"
 
 
 def updated(text: str) -> str:

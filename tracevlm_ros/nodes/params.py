@@ -7,8 +7,8 @@ where they apply, ``range: [low, high]``, ``choices: [...]`` and ``applies``:
 ``configure``  works at the next configure transition; refused while the node is configured
 ``start``      read-only
 
-The settings of a dataclass (``PipelineConfig``) become parameters through ``dataclass_specs``; the
-dataclass itself judges their values.
+The settings of a dataclass (``PipelineConfig``) become parameters through ``dataclass_specs``, as
+``core.settings.setting`` declares them; the dataclass itself judges how values fit together.
 """
 
 import dataclasses
@@ -28,6 +28,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from tracevlm_ros.core.errors import ConfigError
+from tracevlm_ros.core.settings import setting_of
 
 TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 APPLIES = ("live", "configure", "start")
@@ -35,7 +36,7 @@ _KEYS = {"type", "default", "description", "range", "choices", "applies"}
 
 
 class ParameterSpec(NamedTuple):
-    """One parameter as its schema states it."""
+    """One parameter as its schema states it. ``step`` above 0 counts from the range's low end."""
 
     name: str
     type: type
@@ -44,6 +45,7 @@ class ParameterSpec(NamedTuple):
     range: tuple[float, float] | None = None
     choices: tuple[Any, ...] | None = None
     applies: str = "live"
+    step: int = 0
 
 
 def load_schema(path: Path) -> tuple[ParameterSpec, ...]:
@@ -79,7 +81,8 @@ def _spec(name: str, entry: Mapping[str, Any], file: str) -> ParameterSpec:
 def dataclass_specs(settings: Any, prefix: str) -> tuple[ParameterSpec, ...]:
     """Parameters for every bool, int, float and str in ``settings`` (a dataclass instance).
 
-    Nested dataclasses give dotted names. They apply at configure, when the pipeline is built.
+    Nested dataclasses give dotted names. They apply at configure, unless declared as live.
+    ConfigError names one that was not declared by ``setting``.
     """
     hints = get_type_hints(type(settings))
     specs: list[ParameterSpec] = []
@@ -89,16 +92,21 @@ def dataclass_specs(settings: Any, prefix: str) -> tuple[ParameterSpec, ...]:
         if dataclasses.is_dataclass(value):
             specs += dataclass_specs(value, name)
         elif hints[field.name] in (bool, int, float, str):
-            description = f"{type(settings).__name__}.{field.name}"
+            declared = setting_of(field)
+            if declared is None:
+                raise ConfigError(
+                    f"{type(settings).__name__}.{field.name} is not declared as a setting"
+                )
             specs.append(
                 ParameterSpec(
-                    name,
-                    hints[field.name],
-                    hints[field.name](value),
-                    description,
-                    None,
-                    None,
-                    "configure",
+                    name=name,
+                    type=hints[field.name],
+                    default=hints[field.name](value),
+                    description=declared.description,
+                    range=declared.range,
+                    choices=declared.choices,
+                    applies="live" if declared.live else "configure",
+                    step=declared.step,
                 )
             )
     return tuple(specs)
@@ -121,6 +129,8 @@ Judge = Callable[[Mapping[str, Any]], None]
 """Raises ConfigError when the complete set of values does not fit together."""
 Loader = Callable[[Any], Any]
 """Makes of a parameter's value what it stands for (a file's content); ConfigError refuses it."""
+Follower = Callable[[Mapping[str, Any]], None]
+"""Takes the complete set of values after an accepted change."""
 
 
 class NodeParameters:
@@ -144,6 +154,7 @@ class NodeParameters:
         self._judges = judges
         self._loaders = dict(loaders or {})
         self._listeners: dict[str, Callable[[Any], None]] = {}
+        self._follower: Follower | None = None
         self._configured = configured
         self._values = {spec.name: _declare(node, spec) for spec in self._specs.values()}
         for spec in self._specs.values():
@@ -173,6 +184,10 @@ class NodeParameters:
         else:
             self._listeners[name] = callback
 
+    def follow(self, follower: Follower | None) -> None:
+        """``follower`` is called after each accepted change; None ends it. It must not block."""
+        self._follower = follower
+
     def values(self) -> dict[str, Any]:
         """A copy of all values by name."""
         return dict(self._values)
@@ -199,6 +214,8 @@ class NodeParameters:
         self._values = candidate
         for name in loaded.keys() & self._listeners.keys():
             self._listeners[name](loaded[name])
+        if self._follower is not None:
+            self._follower(candidate)
         return SetParametersResult(successful=True)
 
     def _require_changeable(self, spec: ParameterSpec) -> None:
@@ -222,7 +239,7 @@ def _declare(node: Node, spec: ParameterSpec) -> Any:
     )
     if spec.range is not None and spec.type is int:
         low, high = (int(bound) for bound in spec.range)
-        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=0)]
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=spec.step)]
     elif spec.range is not None:
         low_f, high_f = (float(bound) for bound in spec.range)
         descriptor.floating_point_range = [FloatingPointRange(from_value=low_f, to_value=high_f)]

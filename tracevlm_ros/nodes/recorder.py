@@ -26,7 +26,7 @@ from tracevlm_ros.nodes.spin import StopRequest, run_node
 SCHEMA = Path(__file__).with_name("recorder.yaml")
 _LOOK_S = 0.1
 _FLUSH_S = 0.5
-"""A recorder that is killed leaves an MCAP file that lacks at most this much."""
+"""A recorder that is killed leaves a bag that lacks at most this much."""
 _HIDDEN = ("/rosout", "/parameter_events")
 
 

@@ -1,5 +1,6 @@
 """What a configured node owns: pipeline, threads, publishers; and, while active, subscriptions."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from tracevlm_ros.nodes.gaze_calibration import load_gaze_calibration
 from tracevlm_ros.nodes.inputs import Inputs
 from tracevlm_ros.nodes.outputs import Outputs
 from tracevlm_ros.nodes.params import NodeParameters
+from tracevlm_ros.nodes.pipeline_parameters import pipeline_config
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.qos import ConnectionWatch
 from tracevlm_ros.nodes.stopwatch import Stopwatch
@@ -75,12 +77,19 @@ class Session:
             host.parameters["describe_depth"],
             host.stopwatch,
             host.problems,
-            stale_after_ns=int(config.live.embedding_delay_ms * NS_PER_MS),
+            stale_after_ns=_stale_after_ns(config),
         )
         host.parameters.when_changed("gaze_calibration", self.fast_path.offer_gaze_mapping)
+        host.parameters.follow(self._change)
         self._workers = (self.fast_path, self.describer, self.outputs.painter)
         self._inputs: Inputs | None = None
         self._ask: Questions | None = None
+
+    def _change(self, values: Mapping[str, Any]) -> None:
+        """Parameters were changed: the fast path goes on with those of the pipeline."""
+        config = pipeline_config(values)
+        self.describer.stale_after_ns = _stale_after_ns(config)
+        self.fast_path.offer_config(config)
 
     def start(self) -> None:
         """Begin anew: earlier traces are forgotten, their ids are not used again."""
@@ -117,6 +126,7 @@ class Session:
         """Stop and take everything off the graph."""
         host: Host = self._node
         host.parameters.when_changed("gaze_calibration", None)
+        host.parameters.follow(None)
         self.stop()
         self._beside.close()
         self.outputs.destroy()
@@ -176,3 +186,8 @@ class Session:
 
     def description_done(self, request: DescribeRequest, description: Description) -> None:
         self.fast_path.deliver(request, description)
+
+
+def _stale_after_ns(config: PipelineConfig) -> int:
+    """Age at which a description comes too late for its mask."""
+    return int(config.live.embedding_delay_ms * NS_PER_MS)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.settings import require_range
+from tracevlm_ros.core.settings import require_settings, setting
 from tracevlm_ros.core.types import FloatArray, Image
 
 GRID_PX = 8
@@ -15,20 +15,21 @@ MIN_DEPTH = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DwellConfig:
-    """``window_s``: how long a look is remembered, fading linearly. ``sigma_share``: spread of one
-    look, share of the image's long side. ``full_dwell_s``: so long on one place gives 255.
-    """
+    """How long looks are remembered, and how they are drawn."""
 
-    window_s: float = 5.0
-    sigma_share: float = 0.02
-    full_dwell_s: float = 1.0
-    max_points: int = 2048
+    window_s: float = setting(
+        5.0, "How long a look is remembered, fading linearly.", 0.05, 600.0, live=True
+    )
+    sigma_share: float = setting(
+        0.02, "Spread of one look, as a share of the image's long side.", 0.001, 0.5, live=True
+    )
+    full_dwell_s: float = setting(1.0, "So long on one place gives 255.", 0.01, 600.0, live=True)
+    max_points: int = setting(
+        2048, "Looks that are remembered at most; the oldest goes first.", 16, 1_000_000, live=True
+    )
 
     def __post_init__(self) -> None:
-        require_range("window_s", self.window_s, 0.05, 600)
-        require_range("sigma_share", self.sigma_share, 0.001, 0.5)
-        require_range("full_dwell_s", self.full_dwell_s, 0.01, 600)
-        require_range("max_points", self.max_points, 16, 1_000_000)
+        require_settings(self, "dwell")
 
 
 class DwellMap:
@@ -40,7 +41,7 @@ class DwellMap:
     """
 
     def __init__(self, config: DwellConfig, drops: Drops) -> None:
-        self._config = config
+        self.config = config
         self._drops = drops
         self._points = np.empty((0, 4), np.float64)
         self._added: list[tuple[float, float, float, float]] = []
@@ -53,7 +54,7 @@ class DwellMap:
             return
         self._now_s += dt_s
         self._added.append((x, y, dt_s, self._now_s))
-        if len(self._added) > self._config.max_points:
+        if len(self._added) > self.config.max_points:
             self._gather()
 
     def pass_time(self, dt_s: float) -> None:
@@ -87,13 +88,13 @@ class DwellMap:
         height, width = size_hw
         points = self._gather()
         rows, columns = _grid(height), _grid(width)
-        fade = 1.0 - (self._now_s - points[:, 3]) / self._config.window_s
+        fade = 1.0 - (self._now_s - points[:, 3]) / self.config.window_s
         weights = points[:, 2] * fade
-        sigma = max(self._config.sigma_share * max(size_hw), GRID_PX / 2.0)
+        sigma = max(self.config.sigma_share * max(size_hw), GRID_PX / 2.0)
         across_y = _bells(rows, points[:, 1], sigma)
         across_x = _bells(columns, points[:, 0], sigma)
         dwell_s = (across_y * weights.astype(np.float32)) @ across_x.T
-        scaled = np.minimum(dwell_s * np.float32(255.0 / self._config.full_dwell_s), 255.0)
+        scaled = np.minimum(dwell_s * np.float32(255.0 / self.config.full_dwell_s), 255.0)
         return _enlarge(scaled, size_hw)
 
     def _gather(self) -> FloatArray:
@@ -101,9 +102,9 @@ class DwellMap:
         if self._added:
             self._points = np.concatenate([self._points, np.array(self._added)])
             self._added.clear()
-        fresh = self._now_s - self._points[:, 3] < self._config.window_s
+        fresh = self._now_s - self._points[:, 3] < self.config.window_s
         self._points = self._points[fresh]
-        excess = len(self._points) - self._config.max_points
+        excess = len(self._points) - self.config.max_points
         if excess > 0:
             self._count("dwell_map_full", excess)
             self._points = self._points[excess:]

@@ -3,23 +3,25 @@
 import math
 from dataclasses import dataclass
 
-from tracevlm_ros.core.settings import require_range
+from tracevlm_ros.core.settings import require_settings, setting
 
 NS_PER_S = 1e9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OneEuroConfig:
-    """``min_cutoff_hz`` at rest; the cut-off rises by ``beta`` Hz per long side per second."""
+    """Cut-off frequencies of the filter."""
 
-    min_cutoff_hz: float = 2.0
-    beta: float = 20.0
-    speed_cutoff_hz: float = 5.0
+    min_cutoff_hz: float = setting(2.0, "Cut-off of a point at rest.", 0.01, 1000.0)
+    beta: float = setting(
+        20.0, "Rise of the cut-off, Hz per long side of the image per second.", 0.0, 10_000.0
+    )
+    speed_cutoff_hz: float = setting(
+        5.0, "Cut-off of the speed by which the first one rises.", 0.01, 1000.0
+    )
 
     def __post_init__(self) -> None:
-        require_range("min_cutoff_hz", self.min_cutoff_hz, 0.01, 1000)
-        require_range("beta", self.beta, 0, 10_000)
-        require_range("speed_cutoff_hz", self.speed_cutoff_hz, 0.01, 1000)
+        require_settings(self, "geometry.filter")
 
 
 class OneEuroFilter:

@@ -10,7 +10,7 @@ from tracevlm_ros.core.attention.growing_array import GrowingArray
 from tracevlm_ros.core.attention.one_euro import OneEuroConfig, OneEuroFilter
 from tracevlm_ros.core.attention.words import word_weight
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.settings import require_choice, require_range
+from tracevlm_ros.core.settings import require_settings, setting
 from tracevlm_ros.core.simplify import IncrementalSimplifier, tolerance_for
 from tracevlm_ros.core.types import (
     BoolArray,
@@ -27,24 +27,33 @@ MAX_WORDS = 512
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TraceGeometry:
-    """How a trace is simplified (METHOD.md, simplification and tokens).
+    """How a trace is simplified (METHOD.md, simplification and tokens)."""
 
-    The tolerance of a segment is ``eps_base_px / weight``, times long side / 640 when
-    ``scale_with_image``. ``smooth_gaze`` filters gaze (never pen strokes) before simplification.
-    ``max_segment_points`` closes a segment, counted as ``trace_segment_full``.
-    """
-
-    eps_base_px: float = 5.0
-    metric: str = "segment"
-    scale_with_image: bool = True
-    smooth_gaze: bool = True
-    max_segment_points: int = 10_000
+    eps_base_px: float = setting(
+        5.0,
+        "Tolerance of a segment of weight 1; that of another is this divided by its weight.",
+        0.01,
+        1000.0,
+    )
+    metric: str = setting(
+        "segment",
+        "Distance to a chord: to the segment, or to the infinite line through it.",
+        choices=("segment", "line"),
+    )
+    scale_with_image: bool = setting(
+        True, "Multiply the tolerance by the image's long side / 640 pixels."
+    )
+    smooth_gaze: bool = setting(True, "Filter gaze, never pen strokes, before simplification.")
+    max_segment_points: int = setting(
+        10_000,
+        "A segment with so many points is closed, counted as trace_segment_full.",
+        2,
+        10_000_000,
+    )
     filter: OneEuroConfig = field(default_factory=OneEuroConfig)
 
     def __post_init__(self) -> None:
-        require_range("eps_base_px", self.eps_base_px, 0.01, 1000)
-        require_choice("metric", self.metric, ("segment", "line"))
-        require_range("max_segment_points", self.max_segment_points, 2, 10_000_000)
+        require_settings(self, "geometry")
 
 
 class _Segment:
