@@ -12,6 +12,7 @@ import pytest
 
 from tests.ingest.rtsp_server import RtspServer
 from tracevlm_ros.core.errors import ConfigError, InputError
+from tracevlm_ros.ingest import video
 from tracevlm_ros.ingest.video import LiveConfig, LiveVideo, is_live, read_video
 
 DATA = Path(os.environ.get("TRACEVLM_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -91,9 +92,75 @@ def test_sources_are_told_apart():
         LiveVideo("clip.mp4")
 
 
-def test_a_missing_camera_is_told_at_once():
-    with pytest.raises(InputError, match="camera /dev/video987 does not exist; cameras here"):
-        next(LiveVideo("/dev/video987").frames())
+def test_a_missing_camera_is_told_and_tried_again_as_often_as_allowed():
+    told = []
+    config = LiveConfig(pause_s=0.0, max_failures=3)
+    live = LiveVideo("/dev/video987", config, on_failure=told.append)
+    with pytest.raises(InputError, match=r"/dev/video987 failed 3 times.*cameras here"):
+        next(live.frames())
+    assert live.drops == {"video_connection_failed": 3}
+    assert told[0].startswith("/dev/video987: there is no such camera; cameras here: ")
+
+
+class Camera:
+    """Stands for ``av.open`` of a V4L2 device: fails as often as told, then plays a file."""
+
+    def __init__(self, video, failures):
+        self.asked = []
+        self._open = av.open
+        self._video = video
+        self._failures = failures
+
+    def open(self, source, **options):
+        self.asked.append((source, options))
+        if len(self.asked) <= self._failures:
+            raise av.error.OSError(16, "Device or resource busy", source)
+        return self._open(self._video)
+
+
+@pytest.fixture
+def camera(tmp_path, monkeypatch):
+    encode(str(tmp_path / "a.mp4"), "mp4")
+    found = Camera(str(tmp_path / "a.mp4"), failures=2)
+    monkeypatch.setattr(video.av, "open", found.open)
+    return found
+
+
+def test_a_camera_is_asked_for_size_rate_and_pixel_format(camera, monkeypatch):
+    monkeypatch.setattr(LiveVideo, "_require_device", lambda self: None)
+    config = LiveConfig(pause_s=0.0, size="1280x720", rate_hz=30.0, pixel_format="mjpeg")
+    frames = LiveVideo("/dev/video0", config).frames()
+    assert next(frames).image_rgb.shape == (48, 64, 3)
+    frames.close()
+    source, options = camera.asked[-1]
+    assert (source, options["format"]) == ("/dev/video0", "v4l2")
+    assert options["options"] == {
+        "video_size": "1280x720",
+        "framerate": "30",
+        "input_format": "mjpeg",
+    }
+    assert options["timeout"] == (5.0, 5.0)
+
+
+def test_a_camera_gives_what_it_has_unless_it_is_asked(camera, monkeypatch):
+    monkeypatch.setattr(LiveVideo, "_require_device", lambda self: None)
+    next(LiveVideo("/dev/video0", LiveConfig(pause_s=0.0)).frames())
+    assert camera.asked[-1][1]["options"] == {}
+
+
+def test_a_camera_that_is_plugged_in_late_is_found(camera, monkeypatch):
+    """Missing, then busy twice, then there."""
+    there = iter([False, True, True, True])
+    exists = Path.exists
+    monkeypatch.setattr(
+        Path, "exists", lambda path: next(there) if path.name == "video0" else exists(path)
+    )
+    live = LiveVideo("/dev/video0", LiveConfig(pause_s=0.0, max_failures=4))
+    frames = live.frames()
+    assert next(frames).image_rgb.shape == (48, 64, 3)
+    frames.close()
+    assert live.drops == {"video_connection_failed": 3}
+    assert len(camera.asked) == 3
 
 
 @pytest.fixture

@@ -27,7 +27,9 @@ _NS = 1_000_000_000
 class LiveConfig:
     """``timeout_s`` without a frame counts as a failure; after the first failure the pause is
     ``pause_s``, doubled up to ``longest_pause_s``; ``max_failures`` in a row end the stream (0:
-    never). ``size`` (WxH, or empty for the device's own) and ``rate_hz`` (0: own) ask a camera."""
+    never). ``size`` (WxH, or empty for the device's own), ``rate_hz`` (0: own) and ``pixel_format``
+    (FFmpeg's name of a pixel format or codec, empty: own) ask a camera. Most USB cameras give large
+    pictures at 30 Hz as ``mjpeg`` alone: USB 2 has no room for them unpacked."""
 
     timeout_s: float = 5.0
     pause_s: float = 0.5
@@ -35,6 +37,7 @@ class LiveConfig:
     max_failures: int = 0
     size: str = ""
     rate_hz: float = 0.0
+    pixel_format: str = ""
 
     def __post_init__(self) -> None:
         require_range("timeout_s", self.timeout_s, 0.1, 600.0)
@@ -107,11 +110,11 @@ class LiveVideo:
         self._stopped.set()
 
     def frames(self) -> Iterator[Frame]:
-        """Frames until ``stop``. Connects again after failures, as the config says.
+        """Frames until ``stop``. Connects again after failures, as the config says; a camera that
+        is not there yet is one of them.
 
-        Raises InputError when a camera does not exist, and after ``max_failures`` in a row.
+        Raises InputError after ``max_failures`` in a row.
         """
-        self._require_device()
         failures = 0
         while not self._stopped.is_set():
             try:
@@ -135,6 +138,7 @@ class LiveVideo:
 
     def _connection(self) -> Iterator[Frame]:
         """Frames of one connection; its stamps start afresh."""
+        self._require_device()
         stamps = StreamClock()
         form, options = _open_options(self.source, self.config)
         timeout = self.config.timeout_s
@@ -151,9 +155,7 @@ class LiveVideo:
     def _require_device(self) -> None:
         if self.source.startswith("/dev/") and not Path(self.source).exists():
             there = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
-            raise InputError(
-                f"camera {self.source} does not exist; cameras here: {there or 'none'}"
-            )
+            raise FileNotFoundError(f"there is no such camera; cameras here: {there or 'none'}")
 
     def _report(self, why: str, failures: int) -> None:
         if self._on_failure is not None:
@@ -173,6 +175,8 @@ def _open_options(source: str, config: LiveConfig) -> tuple[str | None, dict[str
             options["video_size"] = config.size
         if config.rate_hz:
             options["framerate"] = f"{config.rate_hz:g}"
+        if config.pixel_format:
+            options["input_format"] = config.pixel_format
         return "v4l2", options
     options = {"flags": "low_delay"}
     if source.startswith("rtsp"):

@@ -97,6 +97,7 @@ class Sources(Node):  # type: ignore[misc]
         config = LiveConfig(
             size=values["camera_size"],
             rate_hz=values["camera_rate_hz"],
+            pixel_format=values["camera_format"],
             max_failures=values["max_failures"],
         )
         self._live = LiveVideo(
