@@ -1,3 +1,4 @@
+import contextlib
 import io
 import os
 import socket
@@ -19,12 +20,12 @@ DATA = Path(os.environ.get("TRACEVLM_DATA", Path(__file__).parents[3] / "shared"
 
 
 def encode(target, container, count=10, rate=20, first_pts=0, codec="mpeg4"):
-    """A video whose frame ``i`` is of grey level 20 i, with a red square at the top left."""
+    """A video whose frame ``i`` is of grey level 20 i modulo 256, its top left red."""
     with av.open(target, "w", format=container) as output:
         stream = output.add_stream(codec, rate=rate, options={"g": "1", "qscale": "2"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for index in range(count):
-            image = np.full((48, 64, 3), 20 * index, np.uint8)
+            image = np.full((48, 64, 3), 20 * index % 256, np.uint8)
             image[:16, :16] = (250, 0, 0)
             picture = av.VideoFrame.from_ndarray(image, "rgb24")
             picture.pts, picture.time_base = first_pts + index, Fraction(1, rate)
@@ -190,6 +191,25 @@ def test_a_live_stream_connects_again_after_it_ends_and_counts_it(server):
     assert stamps == sorted(set(stamps))
 
 
+def test_a_stream_that_stalls_in_the_middle_is_given_up_and_opened_again():
+    content = io.BytesIO()
+    encode(content, "mpegts", count=60, first_pts=100, codec="mpeg2video")
+    told, arrivals = [], []
+    config = LiveConfig(timeout_s=0.5, pause_s=0.01)
+    with contextlib.closing(RtspServer(content.getvalue(), stalls=[1])) as stalling:
+        live = LiveVideo(stalling.address, config, on_failure=told.append)
+        for _frame in live.frames():
+            arrivals.append(time.monotonic())
+            if stalling.clients == 2 and len(arrivals) > 60:
+                live.stop()
+        assert stalling.clients == 2
+    gaps = np.diff(arrivals)
+    assert 5 < int(np.argmax(gaps)) + 1 < 60  # the frames of the half that came
+    assert 0.5 <= gaps.max() < 5.0
+    assert live.drops == {"video_silent": 1}
+    assert told == [f"{stalling.address}: nothing came for 0.5 s (failure 1 in a row)"]
+
+
 def test_stamps_follow_the_given_clock(server):
     live = LiveVideo(server.address, clock=lambda: 5_000_000_000)
     frames = live.frames()
@@ -210,8 +230,9 @@ def test_a_source_that_falls_silent_counts_as_failed():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/1"
         live = LiveVideo(address, LiveConfig(timeout_s=0.2, pause_s=0.0, max_failures=2))
-        with pytest.raises(InputError, match="failed 2 times in a row"):
+        with pytest.raises(InputError, match=r"failed 2 times in a row.*nothing came for 0.2 s"):
             next(live.frames())
+    assert live.drops == {"video_silent": 2}
 
 
 def test_pauses_double_up_to_the_longest():

@@ -5,6 +5,7 @@ computer (see ``live_clock``) and, after a failure, connect again with growing p
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,8 @@ def read_video(path: str | Path, start_ns: int = 0, frame_id: str = "camera") ->
 class LiveVideo:
     """Frames of a camera (``/dev/video0``) or an address, as they arrive.
 
-    ``drops`` counts failures by reason; ``stop()`` may be called from any thread and ends
+    ``drops`` counts failures by reason (``video_stream_ended``, ``video_silent``,
+    ``video_connection_failed``); ``stop()`` may be called from any thread and ends
     ``frames`` at the next frame or within ``timeout_s``. ``clock`` gives the stamps' time base:
     ``live_clock.wall_clock()`` (the default) or ``time.monotonic_ns``.
     """
@@ -117,15 +119,20 @@ class LiveVideo:
         """
         failures = 0
         while not self._stopped.is_set():
+            waiting_since_s = time.monotonic()
             try:
                 for frame in self._connection():
                     failures = 0
                     yield frame
+                    waiting_since_s = time.monotonic()
                     if self._stopped.is_set():
                         return
                 reason, why = "video_stream_ended", "the stream ended"
             except (av.error.FFmpegError, OSError) as error:
                 reason, why = "video_connection_failed", str(error)
+            if time.monotonic() - waiting_since_s >= self.config.timeout_s:
+                # FFmpeg calls it an immediate exit, invalid data or the end
+                reason, why = "video_silent", f"nothing came for {self.config.timeout_s:g} s"
             failures += 1
             self.drops[reason] += 1
             self._report(why, failures)
