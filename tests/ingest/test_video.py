@@ -220,10 +220,16 @@ def test_stamps_follow_the_given_clock(server):
 def test_an_address_that_never_answers_fails_after_the_allowed_attempts():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    live = LiveVideo(f"tcp://127.0.0.1:{port}", LiveConfig(pause_s=0.0, max_failures=3))
-    with pytest.raises(InputError, match=r"failed 3 times in a row.*check the address"):
+    told = []
+    address = f"rtsp://user:se@cret@127.0.0.1:{port}/1"
+    config = LiveConfig(pause_s=0.0, max_failures=3)
+    live = LiveVideo(address, config, on_failure=told.append)
+    with pytest.raises(InputError, match=r"failed 3 times in a row.*check the address") as caught:
         next(live.frames())
     assert live.drops["video_connection_failed"] == 3
+    assert live.state.startswith("failed: ")
+    assert live.name == f"rtsp://127.0.0.1:{port}/1"
+    assert "cret" not in " ".join([*told, live.state, str(caught.value)])
 
 
 def test_a_source_that_falls_silent_counts_as_failed():

@@ -4,6 +4,7 @@ Decoding is PyAV's. Files give stamps from their pts; live sources stamps of a c
 computer (see ``live_clock``) and, after a failure, connect again with growing pauses.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -81,10 +82,11 @@ def read_video(path: str | Path, start_ns: int = 0, frame_id: str = "camera") ->
 class LiveVideo:
     """Frames of a camera (``/dev/video0``) or an address, as they arrive.
 
-    ``drops`` counts failures by reason (``video_stream_ended``, ``video_silent``,
-    ``video_connection_failed``); ``stop()`` may be called from any thread and ends
-    ``frames`` at the next frame or within ``timeout_s``. ``clock`` gives the stamps' time base:
-    ``live_clock.wall_clock()`` (the default) or ``time.monotonic_ns``.
+    ``state`` is ``connecting``, ``receiving`` or ``failed: why``. ``drops`` counts failures by
+    reason: ``video_stream_ended``, ``video_silent``, ``video_connection_failed``. ``name`` is the
+    source without the password that its address may hold. ``stop()`` may be called from any thread
+    and ends ``frames`` at the next frame or within ``timeout_s``. ``clock`` gives the stamps' time
+    base: ``live_clock.wall_clock()`` (the default) or ``time.monotonic_ns``.
     """
 
     def __init__(
@@ -101,6 +103,8 @@ class LiveVideo:
                 f"{', '.join(_SCHEMES)}"
             )
         self.source = source
+        self.name = re.sub(r"//[^/]*@", "//", source)
+        self.state = "connecting"
         self.config = config or LiveConfig()
         self.drops = Drops()
         self._clock = clock or wall_clock()
@@ -122,14 +126,16 @@ class LiveVideo:
             waiting_since_s = time.monotonic()
             try:
                 for frame in self._connection():
-                    failures = 0
+                    failures, self.state = 0, "receiving"
                     yield frame
                     waiting_since_s = time.monotonic()
                     if self._stopped.is_set():
                         return
                 reason, why = "video_stream_ended", "the stream ended"
             except (av.error.FFmpegError, OSError) as error:
-                reason, why = "video_connection_failed", str(error)
+                reason, why = "video_connection_failed", str(error).replace(self.source, self.name)
+            if self._stopped.is_set():
+                return
             if time.monotonic() - waiting_since_s >= self.config.timeout_s:
                 # FFmpeg calls it an immediate exit, invalid data or the end
                 reason, why = "video_silent", f"nothing came for {self.config.timeout_s:g} s"
@@ -165,11 +171,12 @@ class LiveVideo:
             raise FileNotFoundError(f"there is no such camera; cameras here: {there or 'none'}")
 
     def _report(self, why: str, failures: int) -> None:
+        self.state = f"failed: {why}"
         if self._on_failure is not None:
-            self._on_failure(f"{self.source}: {why} (failure {failures} in a row)")
+            self._on_failure(f"{self.name}: {why} (failure {failures} in a row)")
         if failures == self.config.max_failures:
             raise InputError(
-                f"video source {self.source} failed {failures} times in a row, the last time by: "
+                f"video source {self.name} failed {failures} times in a row, the last time by: "
                 f"{why}; check the address, the cable and the permissions"
             )
 
