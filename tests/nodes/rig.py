@@ -34,11 +34,13 @@ def make_node(ros: Ros, **parameters: Any) -> GazeCaption:
 class Rig:
     """A camera, a tracker and a listener round the node."""
 
+    gaze_type: type = GazeSample
+
     def __init__(self, ros: Ros) -> None:
         self.ros = ros
         self.node: Node = ros.add(Node("rig", namespace="test"))
         self.images = self.node.create_publisher(Image, "image", qos.reliable(10))
-        self.gaze = self.node.create_publisher(GazeSample, "gaze", qos.reliable(100))
+        self.gaze = self.node.create_publisher(self.gaze_type, "gaze", qos.reliable(100))
         self.captions: list[Caption] = []
         self.masks: list[Image] = []
         self.statuses: dict[str, Any] = {}
