@@ -34,12 +34,12 @@ def _header(stamp_ns: int) -> object:
 
 
 def picture(index: int) -> np.ndarray:
-    """Frame ``index``: the square moves a pixel every two frames."""
+    """Frame ``index``: the square moves a pixel every two frames, and begins anew at the edge."""
     rng = np.random.default_rng(3)
     image = rng.integers(90, 130, (*SIZE_HW, 3), dtype=np.uint8)
     square = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
     square[..., 0] |= 128
-    left = 60 + index // 2
+    left = 60 + index // 2 % 60
     image[40:80, left : left + 40] = square
     return image
 

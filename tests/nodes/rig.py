@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
@@ -130,3 +131,9 @@ def stranger() -> Iterator[Node]:
 
 def stamps_of(messages: list[Any]) -> list[int]:
     return [convert.ns_of(message.header.stamp) for message in messages]
+
+
+def trace_ids(masks: list[Image]) -> set[int]:
+    """All ids in the pixels of ``masks``."""
+    found = [np.frombuffer(mask.data, np.uint16) for mask in masks]
+    return set(np.unique(np.concatenate(found)).tolist()) - {0}

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="the ROS 2 wheels are not installed")
@@ -12,12 +11,11 @@ pytest.importorskip("tracevlm_msgs", reason="the message package is not installe
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
 from tests.graph.tiny_bag import FRAME_NS, START_NS, write_tiny_bag
 from tests.nodes.conftest import Ros
-from tests.nodes.rig import Rig, make_node, stamps_of
+from tests.nodes.rig import Rig, make_node, stamps_of, trace_ids
 from tracevlm_ros.nodes import convert, qos
 from tracevlm_ros.nodes.heartbeat import profile
 from tracevlm_ros.nodes.player import Player
@@ -82,11 +80,6 @@ class Replay(Rig):
         assert len(self.masks) == masks
         assert START_NS < self.reports[-1] <= self.bag.frame_stamps_ns[-1] + FRAME_NS
         self.pause(False)
-
-
-def trace_ids(masks: list[Image]) -> set[int]:
-    found = [np.frombuffer(mask.data, np.uint16) for mask in masks]
-    return set(np.unique(np.concatenate(found)).tolist()) - {0}
 
 
 def test_pauses_speed_and_loops_of_the_clock_are_followed(ros: Ros, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class FastPath(Worker):
         self._images.put((message, arrival))
 
     def count_lost(self, what: str, count: int) -> None:
-        """The middleware says that it lost ``count`` messages."""
+        """``count`` messages were sent and never came."""
         self.inbox.count_drop(f"{what}_lost_in_transport", count)
 
     def offer_gaze(self, gaze: Gaze) -> None:
