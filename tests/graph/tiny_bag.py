@@ -44,17 +44,25 @@ def picture(index: int) -> np.ndarray:
     return image
 
 
-def write_tiny_bag(path: Path, frames: int = 30, *, compressed: bool = False) -> TinyBag:
-    """``frames`` images at 20 Hz with 120 Hz gaze, which reaches a little past the last one."""
+def write_tiny_bag(
+    path: Path,
+    frames: int = 30,
+    *,
+    compressed: bool = False,
+    frame_ns: int = FRAME_NS,
+    gaze_ns: int = GAZE_NS,
+) -> TinyBag:
+    """``frames`` images (at 20 Hz) with gaze (at 120 Hz), which reaches a little past the last
+    one."""
     types = typestore().types
     events: list[tuple[int, str, object]] = []
-    stamps = tuple(START_NS + FRAME_NS * (index + 1) for index in range(frames))
+    stamps = tuple(START_NS + frame_ns * (index + 1) for index in range(frames))
     for index, stamp_ns in enumerate(stamps):
         events.append(_image_event(index, stamp_ns, compressed=compressed))
-    gaze = list(range(START_NS, stamps[-1] + 4 * GAZE_NS, GAZE_NS))
+    gaze = list(range(START_NS, stamps[-1] + 4 * gaze_ns, gaze_ns))
     noise = np.random.default_rng(1).normal(0, 0.3, (len(gaze), 2))
     for (dx, dy), stamp_ns in zip(noise, gaze, strict=True):
-        x = 80.0 + (stamp_ns - START_NS) / FRAME_NS / 2 + dx
+        x = 80.0 + (stamp_ns - START_NS) / frame_ns / 2 + dx
         sample = types["tracevlm_msgs/msg/GazeSample"](
             header=_header(stamp_ns),
             x=x,

@@ -46,7 +46,7 @@ class Rig:
         self.masks: list[Image] = []
         self.statuses: dict[str, Any] = {}
         self.node.create_subscription(Caption, "captions", self.captions.append, qos.latched(100))
-        self.node.create_subscription(Image, "masks", self.masks.append, qos.reliable(10))
+        self.node.create_subscription(Image, "masks", self.masks.append, qos.reliable(1000))
         self.node.create_subscription(
             DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.reliable(10)
         )
