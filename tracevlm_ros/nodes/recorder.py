@@ -1,7 +1,8 @@
 """Record topics into a bag: raw bytes as they come, never decoded, closed cleanly at the end.
 
 Topics are found as they appear. QoS follows the publishers: reliable and latched where all of
-them are. Log times are of the node's clock, so with use_sim_time they are bag time.
+them are; when one comes later that offers less, the topic is subscribed to anew, as it offers. Log
+times are of the node's clock, so with use_sim_time they are bag time. Losses show in /diagnostics.
 """
 
 import sys
@@ -12,13 +13,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError, TraceVLMError
 from tracevlm_ros.ingest.bag_parts import BagParts
 from tracevlm_ros.nodes import qos
+from tracevlm_ros.nodes.driver_report import DriverReport, DriverState
 from tracevlm_ros.nodes.params import NodeParameters, load_schema
 from tracevlm_ros.nodes.player import ros_class
 from tracevlm_ros.nodes.spin import StopRequest, run_node
@@ -27,6 +31,10 @@ SCHEMA = Path(__file__).with_name("recorder.yaml")
 _LOOK_S = 0.1
 _FLUSH_S = 0.5
 """A recorder that is killed leaves an MCAP file that lacks at most this much."""
+_LOSSES = {
+    "message_disk_too_slow": "the disk was too slow",
+    "message_disk_full": "the disk was full",
+}
 _HIDDEN = ("/rosout", "/parameter_events")
 
 
@@ -65,21 +73,61 @@ class Recorder(Node):  # type: ignore[misc]
         self._is_closing = False
         self._refused: set[str] = set()
         self._topics: dict[str, Any] = {}
+        self._callbacks: dict[str, Callable[[bytes], None]] = {}
         self.written = 0
-        self.dropped = 0
-        self.lost_without_room = 0
+        self.drops = Drops()
+        """Each reason is counted by one thread only: ``message_disk_too_slow`` by the executor's,
+        ``message_disk_full`` by the writer's."""
+        self._report = DriverReport(self, "messages")
+        self._report.every_second(self.state)
         self._thread = threading.Thread(target=self._write_all, name="writer", daemon=True)
         self._thread.start()
         self._look()
         self.create_timer(_LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def state(self) -> DriverState:
+        """What diagnostics show."""
+        is_paused = self._writer.is_paused
+        return DriverState(
+            level=DiagnosticStatus.ERROR if is_paused else DiagnosticStatus.OK,
+            text="paused: the disk is full" if is_paused else "recording",
+            source=self.parameters["bag"],
+            drops=Drops(self.drops),
+        )
 
     # --- finding topics ----------------------------------------------------------------------
 
     def _look(self) -> None:
         for topic, types in self.get_topic_names_and_types():
             is_wanted = topic in self._wanted if self._wanted else topic not in _HIDDEN
-            if is_wanted and topic not in self._topics and topic not in self._refused:
+            if not is_wanted or topic in self._refused:
+                continue
+            if topic in self._topics:
+                self._follow_newcomers(topic)
+            else:
                 self._subscribe(topic, types)
+
+    def _follow_newcomers(self, topic: str) -> None:
+        """Subscribe anew when a publisher has come that offers less than is asked for."""
+        taken = self._topics[topic]
+        infos = self.get_publishers_info_by_topic(topic)
+        unfit = {
+            f"{info.node_namespace.rstrip('/')}/{info.node_name}": unmet
+            for info in infos
+            if (unmet := qos.unmet_policies(info.qos_profile, taken.qos_profile))
+        }
+        if not unfit:
+            return
+        profile = _follow([info.qos_profile for info in infos], self.parameters["depth"])
+        self._topics[topic] = self.create_subscription(
+            taken.msg_type, topic, self._callbacks[topic], profile, raw=True
+        )
+        self.destroy_subscription(taken)
+        for peer, unmet in unfit.items():
+            self.get_logger().warning(
+                f"{topic}: {peer} offers less than was recorded by ({'; '.join(unmet)}); recording "
+                "goes on as it offers, what came in between is lost"
+            )
 
     def _subscribe(self, topic: str, types: Sequence[str]) -> None:
         infos = self.get_publishers_info_by_topic(topic)
@@ -101,8 +149,9 @@ class Recorder(Node):  # type: ignore[misc]
             self._refused.add(topic)
             self.get_logger().warning(f"topic {topic} is not recorded: {error}")
             return
+        self._callbacks[topic] = self._callback(topic, types[0])
         self._topics[topic] = self.create_subscription(
-            msg_type, topic, self._callback(topic, types[0]), profile, raw=True
+            msg_type, topic, self._callbacks[topic], profile, raw=True
         )
         self.get_logger().info(f"recording {topic} ({types[0]})")
 
@@ -113,7 +162,7 @@ class Recorder(Node):  # type: ignore[misc]
             item = _Item(topic, msgtype, int(self.get_clock().now().nanoseconds), raw)
             with self._changed:
                 if self._waiting_bytes + len(raw) > limit:
-                    self.dropped += 1
+                    self.drops["message_disk_too_slow"] += 1
                     return
                 self._items.append(item)
                 self._waiting_bytes += len(raw)
@@ -140,9 +189,10 @@ class Recorder(Node):  # type: ignore[misc]
             with self._file:
                 is_written = self._writer.write_raw(item.topic, item.msgtype, item.log_ns, item.raw)
             if is_written:
+                self._report.sent()
                 self.written += 1
             else:
-                self.lost_without_room += 1
+                self.drops["message_disk_full"] += 1
 
     def _next(self, limit_s: float) -> _Item | None:
         """The oldest item; None at ``limit_s`` (monotonic), or when no more will come."""
@@ -173,11 +223,7 @@ class Recorder(Node):  # type: ignore[misc]
             self.get_logger().error(str(error))
             self._stop.fail()
         text = f"recorded {self.written} messages of {len(self._topics)} topics"
-        losses = {
-            "the disk was too slow": self.dropped,
-            "the disk was full": self.lost_without_room,
-        }
-        told = [f"lost {count}: {why}" for why, count in losses.items() if count]
+        told = [f"lost {self.drops[key]}: {why}" for key, why in _LOSSES.items() if self.drops[key]]
         if told:
             self.get_logger().warning("; ".join([text, *told]))
         else:
