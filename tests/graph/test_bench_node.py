@@ -33,6 +33,7 @@ def test_every_image_is_accounted_for(transport: str, tmp_path: Path, capsys: An
     assert found["images_sent"] == FRAMES
     seen = found["masks_published"] + found["dropped_by_policy"] + found["images_lost"]
     assert seen == FRAMES
+    assert found["images_lost"] == 0
     assert found["masks_published"] > 0
     whole = found["capture_to_publish_ms"]
     assert 0 < found["capture_to_publish_minus_engine_ms"]["p50"] < whole["p50"] <= whole["max"]

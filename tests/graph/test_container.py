@@ -21,6 +21,7 @@ from tracevlm_ros.ingest.bag import BagReader
 from tracevlm_ros.nodes.container import makers_of
 
 pytestmark = pytest.mark.graph
+SIDES = {"left": 10, "right": 14}
 
 
 @pytest.fixture
@@ -93,7 +94,50 @@ def test_a_node_that_cannot_be_built_is_one_line(graph: NodeGraph, tmp_path: Pat
     assert said(process, "nowhere")
 
 
-@pytest.mark.parametrize("names", [[], ["gaze_caption", "gaze_caption"], ["teapot"]])
+def test_two_of_a_kind_work_each_in_its_namespace(graph: NodeGraph, tmp_path: Path) -> None:
+    """A bag for each, and one recorder that hears both."""
+    bags = {side: write_tiny_bag(tmp_path / side, frames=n) for side, n in SIDES.items()}
+    sections: dict[str, Any] = {
+        "/**/gaze_caption": {
+            "model": "fake",
+            "autostart": True,
+            **keep_all("left"),
+            **keep_all("right"),
+        },
+        "/**/recorder": {
+            "bag": str(tmp_path / "out"),
+            "topics": ",".join(f"/{side}/masks" for side in SIDES),
+        },
+    }
+    for side, bag in bags.items():
+        sections[f"/{side}/player"] = {"bag": str(bag.path), "wait_for": "/image,/gaze"}
+    (tmp_path / "p.yaml").write_text(
+        yaml.safe_dump({name: {"ros__parameters": values} for name, values in sections.items()})
+    )
+    process = graph.start(
+        "container",
+        words=("recorder", *(f"gaze_caption:{side}" for side in SIDES)),
+        params_file=tmp_path / "p.yaml",
+    )
+    players = [
+        graph.start(
+            "player",
+            namespace=side,
+            params_file=tmp_path / "p.yaml",
+            remappings={"/image": f"/{side}/image", "/gaze": f"/{side}/gaze"},
+        )
+        for side in SIDES
+    ]
+    for player, side in zip(players, SIDES, strict=True):
+        graph.wait_for(player, 60.0)
+        graph.wait_for(graph.start("await_idle", namespace=side), 30.0)
+    assert process.end() == 0
+    with BagReader(tmp_path / "out") as reader:
+        counts = {topic.name: topic.message_count for topic in reader.topics}
+    assert counts == {f"/{side}/masks": count for side, count in SIDES.items()}
+
+
+@pytest.mark.parametrize("names", [[], ["gaze_caption", "gaze_caption"], ["teapot"], ["teapot:a"]])
 def test_names_that_are_none_are_refused_with_those_that_are(names: list[str]) -> None:
     with pytest.raises(ConfigError, match="gaze_caption"):
         makers_of(names)

@@ -34,27 +34,35 @@ def _header(stamp_ns: int) -> object:
 
 
 def picture(index: int) -> np.ndarray:
-    """Frame ``index``: the square moves a pixel every two frames."""
+    """Frame ``index``: the square moves a pixel every two frames, and begins anew at the edge."""
     rng = np.random.default_rng(3)
     image = rng.integers(90, 130, (*SIZE_HW, 3), dtype=np.uint8)
     square = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
     square[..., 0] |= 128
-    left = 60 + index // 2
+    left = 60 + index // 2 % 60
     image[40:80, left : left + 40] = square
     return image
 
 
-def write_tiny_bag(path: Path, frames: int = 30, *, compressed: bool = False) -> TinyBag:
-    """``frames`` images at 20 Hz with 120 Hz gaze, which reaches a little past the last one."""
+def write_tiny_bag(
+    path: Path,
+    frames: int = 30,
+    *,
+    compressed: bool = False,
+    frame_ns: int = FRAME_NS,
+    gaze_ns: int = GAZE_NS,
+) -> TinyBag:
+    """``frames`` images (at 20 Hz) with gaze (at 120 Hz), which reaches a little past the last
+    one."""
     types = typestore().types
     events: list[tuple[int, str, object]] = []
-    stamps = tuple(START_NS + FRAME_NS * (index + 1) for index in range(frames))
+    stamps = tuple(START_NS + frame_ns * (index + 1) for index in range(frames))
     for index, stamp_ns in enumerate(stamps):
         events.append(_image_event(index, stamp_ns, compressed=compressed))
-    gaze = list(range(START_NS, stamps[-1] + 4 * GAZE_NS, GAZE_NS))
+    gaze = list(range(START_NS, stamps[-1] + 4 * gaze_ns, gaze_ns))
     noise = np.random.default_rng(1).normal(0, 0.3, (len(gaze), 2))
     for (dx, dy), stamp_ns in zip(noise, gaze, strict=True):
-        x = 80.0 + (stamp_ns - START_NS) / FRAME_NS / 2 + dx
+        x = 80.0 + (stamp_ns - START_NS) / frame_ns / 2 + dx
         sample = types["tracevlm_msgs/msg/GazeSample"](
             header=_header(stamp_ns),
             x=x,

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import os
 import socket
@@ -12,18 +13,19 @@ import pytest
 
 from tests.ingest.rtsp_server import RtspServer
 from tracevlm_ros.core.errors import ConfigError, InputError
+from tracevlm_ros.ingest import video
 from tracevlm_ros.ingest.video import LiveConfig, LiveVideo, is_live, read_video
 
 DATA = Path(os.environ.get("TRACEVLM_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def encode(target, container, count=10, rate=20, first_pts=0, codec="mpeg4"):
-    """A video whose frame ``i`` is of grey level 20 i, with a red square at the top left."""
+    """A video whose frame ``i`` is of grey level 20 i modulo 256, its top left red."""
     with av.open(target, "w", format=container) as output:
         stream = output.add_stream(codec, rate=rate, options={"g": "1", "qscale": "2"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for index in range(count):
-            image = np.full((48, 64, 3), 20 * index, np.uint8)
+            image = np.full((48, 64, 3), 20 * index % 256, np.uint8)
             image[:16, :16] = (250, 0, 0)
             picture = av.VideoFrame.from_ndarray(image, "rgb24")
             picture.pts, picture.time_base = first_pts + index, Fraction(1, rate)
@@ -91,9 +93,75 @@ def test_sources_are_told_apart():
         LiveVideo("clip.mp4")
 
 
-def test_a_missing_camera_is_told_at_once():
-    with pytest.raises(InputError, match="camera /dev/video987 does not exist; cameras here"):
-        next(LiveVideo("/dev/video987").frames())
+def test_a_missing_camera_is_told_and_tried_again_as_often_as_allowed():
+    told = []
+    config = LiveConfig(pause_s=0.0, max_failures=3)
+    live = LiveVideo("/dev/video987", config, on_failure=told.append)
+    with pytest.raises(InputError, match=r"/dev/video987 failed 3 times.*cameras here"):
+        next(live.frames())
+    assert live.drops == {"video_connection_failed": 3}
+    assert told[0].startswith("/dev/video987: there is no such camera; cameras here: ")
+
+
+class Camera:
+    """Stands for ``av.open`` of a V4L2 device: fails as often as told, then plays a file."""
+
+    def __init__(self, video, failures):
+        self.asked = []
+        self._open = av.open
+        self._video = video
+        self._failures = failures
+
+    def open(self, source, **options):
+        self.asked.append((source, options))
+        if len(self.asked) <= self._failures:
+            raise av.error.OSError(16, "Device or resource busy", source)
+        return self._open(self._video)
+
+
+@pytest.fixture
+def camera(tmp_path, monkeypatch):
+    encode(str(tmp_path / "a.mp4"), "mp4")
+    found = Camera(str(tmp_path / "a.mp4"), failures=2)
+    monkeypatch.setattr(video.av, "open", found.open)
+    return found
+
+
+def test_a_camera_is_asked_for_size_rate_and_pixel_format(camera, monkeypatch):
+    monkeypatch.setattr(LiveVideo, "_require_device", lambda self: None)
+    config = LiveConfig(pause_s=0.0, size="1280x720", rate_hz=30.0, pixel_format="mjpeg")
+    frames = LiveVideo("/dev/video0", config).frames()
+    assert next(frames).image_rgb.shape == (48, 64, 3)
+    frames.close()
+    source, options = camera.asked[-1]
+    assert (source, options["format"]) == ("/dev/video0", "v4l2")
+    assert options["options"] == {
+        "video_size": "1280x720",
+        "framerate": "30",
+        "input_format": "mjpeg",
+    }
+    assert options["timeout"] == (5.0, 5.0)
+
+
+def test_a_camera_gives_what_it_has_unless_it_is_asked(camera, monkeypatch):
+    monkeypatch.setattr(LiveVideo, "_require_device", lambda self: None)
+    next(LiveVideo("/dev/video0", LiveConfig(pause_s=0.0)).frames())
+    assert camera.asked[-1][1]["options"] == {}
+
+
+def test_a_camera_that_is_plugged_in_late_is_found(camera, monkeypatch):
+    """Missing, then busy twice, then there."""
+    there = iter([False, True, True, True])
+    exists = Path.exists
+    monkeypatch.setattr(
+        Path, "exists", lambda path: next(there) if path.name == "video0" else exists(path)
+    )
+    live = LiveVideo("/dev/video0", LiveConfig(pause_s=0.0, max_failures=4))
+    frames = live.frames()
+    assert next(frames).image_rgb.shape == (48, 64, 3)
+    frames.close()
+    assert live.drops == {"video_connection_failed": 3}
+    assert len(camera.asked) == 3
 
 
 @pytest.fixture
@@ -123,6 +191,25 @@ def test_a_live_stream_connects_again_after_it_ends_and_counts_it(server):
     assert stamps == sorted(set(stamps))
 
 
+def test_a_stream_that_stalls_in_the_middle_is_given_up_and_opened_again():
+    content = io.BytesIO()
+    encode(content, "mpegts", count=60, first_pts=100, codec="mpeg2video")
+    told, arrivals = [], []
+    config = LiveConfig(timeout_s=0.5, pause_s=0.01)
+    with contextlib.closing(RtspServer(content.getvalue(), stalls=[1])) as stalling:
+        live = LiveVideo(stalling.address, config, on_failure=told.append)
+        for _frame in live.frames():
+            arrivals.append(time.monotonic())
+            if stalling.clients == 2 and len(arrivals) > 60:
+                live.stop()
+        assert stalling.clients == 2
+    gaps = np.diff(arrivals)
+    assert 5 < int(np.argmax(gaps)) + 1 < 60  # the frames of the half that came
+    assert 0.5 <= gaps.max() < 5.0
+    assert live.drops == {"video_silent": 1}
+    assert told == [f"{stalling.address}: nothing came for 0.5 s (failure 1 in a row)"]
+
+
 def test_stamps_follow_the_given_clock(server):
     live = LiveVideo(server.address, clock=lambda: 5_000_000_000)
     frames = live.frames()
@@ -133,18 +220,25 @@ def test_stamps_follow_the_given_clock(server):
 def test_an_address_that_never_answers_fails_after_the_allowed_attempts():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    live = LiveVideo(f"tcp://127.0.0.1:{port}", LiveConfig(pause_s=0.0, max_failures=3))
-    with pytest.raises(InputError, match=r"failed 3 times in a row.*check the address"):
+    told = []
+    address = f"rtsp://user:se@cret@127.0.0.1:{port}/1"
+    config = LiveConfig(pause_s=0.0, max_failures=3)
+    live = LiveVideo(address, config, on_failure=told.append)
+    with pytest.raises(InputError, match=r"failed 3 times in a row.*check the address") as caught:
         next(live.frames())
     assert live.drops["video_connection_failed"] == 3
+    assert live.state.startswith("failed: ")
+    assert live.name == f"rtsp://127.0.0.1:{port}/1"
+    assert "cret" not in " ".join([*told, live.state, str(caught.value)])
 
 
 def test_a_source_that_falls_silent_counts_as_failed():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/1"
         live = LiveVideo(address, LiveConfig(timeout_s=0.2, pause_s=0.0, max_failures=2))
-        with pytest.raises(InputError, match="failed 2 times in a row"):
+        with pytest.raises(InputError, match=r"failed 2 times in a row.*nothing came for 0.2 s"):
             next(live.frames())
+    assert live.drops == {"video_silent": 2}
 
 
 def test_pauses_double_up_to_the_longest():

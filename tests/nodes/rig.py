@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
@@ -21,53 +22,57 @@ from tracevlm_ros.core.types import GazeSample as Sample
 from tracevlm_ros.nodes import convert, qos
 from tracevlm_ros.nodes.gaze_caption import GazeCaption
 
-NAME = "/test/gaze_caption"
 
-
-def make_node(ros: Ros, **parameters: Any) -> GazeCaption:
+def make_node(ros: Ros, namespace: str = "test", **parameters: Any) -> GazeCaption:
     overrides = [
         Parameter(name, value=value) for name, value in {"model": "fake", **parameters}.items()
     ]
-    return ros.add(GazeCaption(namespace="test", parameter_overrides=overrides))
+    return ros.add(GazeCaption(namespace=namespace, parameter_overrides=overrides))
 
 
 class Rig:
-    """A camera, a tracker and a listener round the node."""
+    """A camera, a tracker and a listener round the node of a namespace."""
 
-    def __init__(self, ros: Ros) -> None:
+    gaze_type: type = GazeSample
+
+    def __init__(self, ros: Ros, namespace: str = "test") -> None:
         self.ros = ros
-        self.node: Node = ros.add(Node("rig", namespace="test"))
+        self.name = f"/{namespace}/gaze_caption"
+        self.frame_id = "scene"
+        self.node: Node = ros.add(Node("rig", namespace=namespace))
         self.images = self.node.create_publisher(Image, "image", qos.reliable(10))
-        self.gaze = self.node.create_publisher(GazeSample, "gaze", qos.reliable(100))
+        self.gaze = self.node.create_publisher(self.gaze_type, "gaze", qos.reliable(100))
         self.camera_info = self.node.create_publisher(CameraInfo, "camera_info", qos.reliable(10))
         self.captions: list[Caption] = []
         self.masks: list[Image] = []
         self.statuses: dict[str, Any] = {}
         self.node.create_subscription(Caption, "captions", self.captions.append, qos.latched(100))
-        self.node.create_subscription(Image, "masks", self.masks.append, qos.reliable(10))
+        self.node.create_subscription(Image, "masks", self.masks.append, qos.reliable(1000))
         self.node.create_subscription(
             DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.reliable(10)
         )
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            self.statuses[status.name.rsplit(": ", maxsplit=1)[-1]] = status
+            name, _, part = status.name.rpartition(": ")
+            if name == self.name.lstrip("/"):
+                self.statuses[part] = status
 
     def change(self, transition: int) -> bool:
         request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.ros.call(self.node, ChangeState, f"{NAME}/change_state", request).success)
+        return bool(self._call(ChangeState, "change_state", request).success)
 
     def state(self) -> int:
-        request = GetState.Request()
-        return int(
-            self.ros.call(self.node, GetState, f"{NAME}/get_state", request).current_state.id
-        )
+        return int(self._call(GetState, "get_state", GetState.Request()).current_state.id)
 
     def set_parameter(self, name: str, value: Any) -> Any:
         request = SetParameters.Request(
             parameters=[Parameter(name, value=value).to_parameter_msg()]
         )
-        return self.ros.call(self.node, SetParameters, f"{NAME}/set_parameters", request).results[0]
+        return self._call(SetParameters, "set_parameters", request).results[0]
+
+    def _call(self, kind: Any, service: str, request: Any) -> Any:
+        return self.ros.call(self.node, kind, f"{self.name}/{service}", request)
 
     def activate(self) -> None:
         """Configure, activate, and wait until both inputs are matched."""
@@ -78,7 +83,7 @@ class Rig:
         self.ros.until(lambda: self.node.count_publishers("masks"), "the masks publisher")
 
     def send_gaze(self, stamp_ns: int, x: float = 85.0, y: float = 60.0) -> None:
-        self.gaze.publish(convert.gaze_message(Sample(stamp_ns, x, y), "scene", "test"))
+        self.gaze.publish(convert.gaze_message(Sample(stamp_ns, x, y), self.frame_id, "test"))
 
     def send_focal(self, focal_px: float) -> None:
         """A CameraInfo with this k[0]."""
@@ -88,7 +93,7 @@ class Rig:
 
     def send_image(self, index: int) -> int:
         stamp_ns = START_NS + index * FRAME_NS
-        header = convert.header_of(stamp_ns, "scene")
+        header = convert.header_of(stamp_ns, self.frame_id)
         self.images.publish(convert.image_message(picture(index), "rgb8", header))
         return stamp_ns
 
@@ -138,3 +143,9 @@ def stranger() -> Iterator[Node]:
 
 def stamps_of(messages: list[Any]) -> list[int]:
     return [convert.ns_of(message.header.stamp) for message in messages]
+
+
+def trace_ids(masks: list[Image]) -> set[int]:
+    """All ids in the pixels of ``masks``."""
+    found = [np.frombuffer(mask.data, np.uint16) for mask in masks]
+    return set(np.unique(np.concatenate(found)).tolist()) - {0}

@@ -1,5 +1,6 @@
 """Inputs that vanish, return and change: the node stays active, says so, and goes on."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ pytest.importorskip("tracevlm_msgs", reason="the message package is not installe
 
 from sensor_msgs.msg import CompressedImage, Image
 
+from engine.runtime.fake import FakeEngine
 from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, START_NS, picture
 from tests.nodes.conftest import Ros
 from tests.nodes.rig import Rig, make_node, stamps_of
@@ -111,19 +113,49 @@ def test_gaze_that_vanishes_leaves_masks_coming_and_makes_traces_when_it_returns
     ros.until(lambda: max(c.trace_id for c in rig.captions) > newest, "a new trace")
 
 
+def lost_frames(drops: dict[str, int]) -> int:
+    """Frames without a mask, by all reasons; one that did not wait for its gaze has one."""
+    return sum(
+        count
+        for reason, count in drops.items()
+        if reason.startswith(("image_", "frame_")) and reason != "frame_gaze_timeout"
+    )
+
+
 def test_a_flood_of_images_and_gaze_keeps_the_newest_and_counts_the_rest(
-    ros: Ros, rig: Rig
+    ros: Ros, rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The engine holds the first frame until 60 more have come, with their gaze."""
+    gate, entered = threading.Event(), threading.Event()
+    whole = FakeEngine.encode
+
+    def encode(engine: FakeEngine, image_rgb: Any) -> Any:
+        entered.set()
+        assert gate.wait(20.0)
+        return whole(engine, image_rgb)
+
     make_node(ros, image_depth=1, gaze_depth=16, **QUICK)
     rig.activate()
+    rig.look(1, 1)
+    monkeypatch.setattr(FakeEngine, "encode", encode)
     count = 60
-    for index in range(1, count + 1):
-        for part in range(8):
-            rig.send_gaze(START_NS + index * FRAME_NS + (part - 8) * GAZE_NS)
-        stamp_ns = rig.send_image(index)
+    try:
+        for index in range(2, count + 2):
+            for part in range(8):
+                rig.send_gaze(START_NS + index * FRAME_NS + (part - 8) * GAZE_NS)
+            stamp_ns = rig.send_image(index)
+            if index == 2:
+                ros.until(entered.is_set, "the first frame in the engine")
+        rig.until_dropped("gaze_queue_full")
+        rig.until_dropped("image_queue_full")
+    finally:
+        gate.set()
     ros.until(lambda: stamps_of(rig.masks)[-1:] == [stamp_ns], "the newest frame's mask")
     rig.look(count + 20, 4)
+    sent = count + 1 + 4
+    ros.until(lambda: len(rig.masks) + lost_frames(rig.drops()) == sent, "a reason for each frame")
     assert stamps_of(rig.masks) == sorted(stamps_of(rig.masks))
+    assert len(rig.masks) < 15
 
 
 def test_images_cut_short_or_of_impossible_size_are_counted_and_survived(

@@ -18,14 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Record; Ctrl-C and the end of ``--duration`` close the bag and are success."""
+    """Record; Ctrl-C and the end of ``--duration`` (counted from the beginning of the bag) close it
+    and are success."""
     parameters = {
         "bag": arguments.bag,
         "topics": ",".join(arguments.topics),
         "storage": arguments.storage,
         "use_sim_time": arguments.sim_time,
     }
-    limit_s = time.monotonic() + arguments.duration
+    limit_s = float("inf")
     with NodeGraph(domain_id=arguments.domain, on_line=print_log) as graph:
         recorder = graph.start("recorder", parameters)
         try:
@@ -33,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
                 status = recorder.wait(0.2)
                 if status is not None:
                     return status
+                if limit_s == float("inf") and arguments.bag.exists():
+                    limit_s = time.monotonic() + arguments.duration
         except KeyboardInterrupt:
             pass
         return recorder.end()

@@ -4,7 +4,9 @@ Decoding is PyAV's. Files give stamps from their pts; live sources stamps of a c
 computer (see ``live_clock``) and, after a failure, connect again with growing pauses.
 """
 
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,9 @@ _NS = 1_000_000_000
 class LiveConfig:
     """``timeout_s`` without a frame counts as a failure; after the first failure the pause is
     ``pause_s``, doubled up to ``longest_pause_s``; ``max_failures`` in a row end the stream (0:
-    never). ``size`` (WxH, or empty for the device's own) and ``rate_hz`` (0: own) ask a camera."""
+    never). ``size`` (WxH, or empty for the device's own), ``rate_hz`` (0: own) and ``pixel_format``
+    (FFmpeg's name of a pixel format or codec, empty: own) ask a camera. Most USB cameras give large
+    pictures at 30 Hz as ``mjpeg`` alone: USB 2 has no room for them unpacked."""
 
     timeout_s: float = 5.0
     pause_s: float = 0.5
@@ -35,6 +39,7 @@ class LiveConfig:
     max_failures: int = 0
     size: str = ""
     rate_hz: float = 0.0
+    pixel_format: str = ""
 
     def __post_init__(self) -> None:
         require_range("timeout_s", self.timeout_s, 0.1, 600.0)
@@ -77,9 +82,11 @@ def read_video(path: str | Path, start_ns: int = 0, frame_id: str = "camera") ->
 class LiveVideo:
     """Frames of a camera (``/dev/video0``) or an address, as they arrive.
 
-    ``drops`` counts failures by reason; ``stop()`` may be called from any thread and ends
-    ``frames`` at the next frame or within ``timeout_s``. ``clock`` gives the stamps' time base:
-    ``live_clock.wall_clock()`` (the default) or ``time.monotonic_ns``.
+    ``state`` is ``connecting``, ``receiving`` or ``failed: why``. ``drops`` counts failures by
+    reason: ``video_stream_ended``, ``video_silent``, ``video_connection_failed``. ``name`` is the
+    source without the password that its address may hold. ``stop()`` may be called from any thread
+    and ends ``frames`` at the next frame or within ``timeout_s``. ``clock`` gives the stamps' time
+    base: ``live_clock.wall_clock()`` (the default) or ``time.monotonic_ns``.
     """
 
     def __init__(
@@ -96,6 +103,8 @@ class LiveVideo:
                 f"{', '.join(_SCHEMES)}"
             )
         self.source = source
+        self.name = re.sub(r"//[^/]*@", "//", source)
+        self.state = "connecting"
         self.config = config or LiveConfig()
         self.drops = Drops()
         self._clock = clock or wall_clock()
@@ -107,22 +116,29 @@ class LiveVideo:
         self._stopped.set()
 
     def frames(self) -> Iterator[Frame]:
-        """Frames until ``stop``. Connects again after failures, as the config says.
+        """Frames until ``stop``. Connects again after failures, as the config says; a camera that
+        is not there yet is one of them.
 
-        Raises InputError when a camera does not exist, and after ``max_failures`` in a row.
+        Raises InputError after ``max_failures`` in a row.
         """
-        self._require_device()
         failures = 0
         while not self._stopped.is_set():
+            waiting_since_s = time.monotonic()
             try:
                 for frame in self._connection():
-                    failures = 0
+                    failures, self.state = 0, "receiving"
                     yield frame
+                    waiting_since_s = time.monotonic()
                     if self._stopped.is_set():
                         return
                 reason, why = "video_stream_ended", "the stream ended"
             except (av.error.FFmpegError, OSError) as error:
-                reason, why = "video_connection_failed", str(error)
+                reason, why = "video_connection_failed", str(error).replace(self.source, self.name)
+            if self._stopped.is_set():
+                return
+            if time.monotonic() - waiting_since_s >= self.config.timeout_s:
+                # FFmpeg calls it an immediate exit, invalid data or the end
+                reason, why = "video_silent", f"nothing came for {self.config.timeout_s:g} s"
             failures += 1
             self.drops[reason] += 1
             self._report(why, failures)
@@ -135,6 +151,7 @@ class LiveVideo:
 
     def _connection(self) -> Iterator[Frame]:
         """Frames of one connection; its stamps start afresh."""
+        self._require_device()
         stamps = StreamClock()
         form, options = _open_options(self.source, self.config)
         timeout = self.config.timeout_s
@@ -151,16 +168,15 @@ class LiveVideo:
     def _require_device(self) -> None:
         if self.source.startswith("/dev/") and not Path(self.source).exists():
             there = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
-            raise InputError(
-                f"camera {self.source} does not exist; cameras here: {there or 'none'}"
-            )
+            raise FileNotFoundError(f"there is no such camera; cameras here: {there or 'none'}")
 
     def _report(self, why: str, failures: int) -> None:
+        self.state = f"failed: {why}"
         if self._on_failure is not None:
-            self._on_failure(f"{self.source}: {why} (failure {failures} in a row)")
+            self._on_failure(f"{self.name}: {why} (failure {failures} in a row)")
         if failures == self.config.max_failures:
             raise InputError(
-                f"video source {self.source} failed {failures} times in a row, the last time by: "
+                f"video source {self.name} failed {failures} times in a row, the last time by: "
                 f"{why}; check the address, the cable and the permissions"
             )
 
@@ -173,6 +189,8 @@ def _open_options(source: str, config: LiveConfig) -> tuple[str | None, dict[str
             options["video_size"] = config.size
         if config.rate_hz:
             options["framerate"] = f"{config.rate_hz:g}"
+        if config.pixel_format:
+            options["input_format"] = config.pixel_format
         return "v4l2", options
     options = {"flags": "low_delay"}
     if source.startswith("rtsp"):

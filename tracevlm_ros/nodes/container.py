@@ -5,14 +5,18 @@
 
 One DDS participant serves them all, so images pass between them without leaving the process. All
 take the same remappings (``-r player:/a:=/b`` is the player's alone); parameters of one node stand
-in the file under ``/**/<node>``. A node that has finished, as a player at the end of its bag, is
-taken away and the others go on; one that fails ends all, and so do SIGINT and SIGTERM.
+in the file under ``/**/<node>``. ``gaze_caption:left gaze_caption:right`` are two of a kind, in the
+namespaces ``/left`` and ``/right``, whatever ``__ns`` says. A node that has finished, as a player
+at the end of its bag, is taken away and the others go on; one that fails ends all, and so do SIGINT
+and SIGTERM.
 """
 
+import functools
 import importlib
 import sys
 import threading
 from collections.abc import Sequence
+from typing import cast
 
 import rclpy
 
@@ -71,17 +75,25 @@ class Container:
 
 
 def makers_of(names: Sequence[str]) -> dict[str, Make]:
-    """Import the nodes ``names``. Raises ConfigError for none, unknown and repeated ones."""
-    if not names or len(set(names)) != len(names) or not set(names) <= MAKERS.keys():
+    """Import the nodes ``names``, each ``node`` or ``node:namespace``. Raises ConfigError for none,
+    unknown and repeated ones."""
+    kinds = {name.partition(":")[0] for name in names}
+    if not names or len(set(names)) != len(names) or not kinds <= MAKERS.keys():
         raise ConfigError(
             f"the container was given the nodes {', '.join(names) or '(none)'}; name one or more, "
-            f"each once, of {', '.join(MAKERS)}"
+            f"each once, of {', '.join(MAKERS)}, or several of a kind as node:namespace"
         )
-    makers: dict[str, Make] = {}
-    for name in names:
-        module, _, attribute = MAKERS[name].partition(".")
-        makers[name] = getattr(importlib.import_module(f"tracevlm_ros.nodes.{module}"), attribute)
-    return makers
+    return {name: _maker(name) for name in names}
+
+
+def _maker(name: str) -> Make:
+    kind, _, namespace = name.partition(":")
+    module, _, attribute = MAKERS[kind].partition(".")
+    make = getattr(importlib.import_module(f"tracevlm_ros.nodes.{module}"), attribute)
+    if not namespace:
+        return cast(Make, make)
+    rule = f"__ns:=/{namespace.strip('/')}"
+    return functools.partial(make, cli_args=["--ros-args", "-r", rule])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -129,7 +129,7 @@ class FastPath(Worker):
         self._images.put((message, arrival))
 
     def count_lost(self, what: str, count: int) -> None:
-        """The middleware says that it lost ``count`` messages."""
+        """``count`` messages were sent and never came."""
         self.inbox.count_drop(f"{what}_lost_in_transport", count)
 
     def count_drop(self, reason: str) -> None:

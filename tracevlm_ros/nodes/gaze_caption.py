@@ -244,9 +244,9 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
         )
 
 
-def make(_stop: StopRequest) -> GazeCaption:
+def make(_stop: StopRequest, **node_options: Any) -> GazeCaption:
     """For ``run_node``: this node never asks to stop by itself."""
-    return GazeCaption()
+    return GazeCaption(**node_options)
 
 
 def set_up_process() -> None:

@@ -14,6 +14,7 @@ from tracevlm_msgs.msg import GazeSample, Word
 from tracevlm_ros.core.attention.view import known_focal
 from tracevlm_ros.nodes import convert, qos
 from tracevlm_ros.nodes.fast_path import Arrival, FastPath, Question
+from tracevlm_ros.nodes.losses import Losses
 from tracevlm_ros.nodes.params import NodeParameters
 from tracevlm_ros.nodes.stopwatch import Stopwatch
 
@@ -75,17 +76,20 @@ class Inputs:
         profile: QoSProfile,
         loses: str = "",
     ) -> Any:
-        """``loses`` is the name under which losses of the middleware are counted."""
+        """``loses`` is the name under which messages that never came are counted."""
 
-        def on_lost(info: Any) -> None:
-            self._fast_path.count_lost(loses, info.total_count_change)
+        losses = Losses(lambda count: self._fast_path.count_lost(loses, count))
+
+        def counted(message: Any, info: Any) -> None:
+            losses.message(info)
+            callback(message)
 
         subscription = self._node.create_subscription(
             msg_type,
             topic,
-            callback,
+            counted if loses else callback,
             profile,
-            event_callbacks=qos.quiet_subscription(on_lost if loses else None),
+            event_callbacks=qos.quiet_subscription(losses.event if loses else None),
             qos_overriding_options=qos.overridable(),
         )
         self._all.append(self._watch.subscription(subscription))

@@ -103,6 +103,7 @@ class Player(Node):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the threads, leave the terminal as it was, close the bag."""
+        self._stop.set()
         if self._keyboard is not None:
             self._keyboard.close()
         self._thread.join()

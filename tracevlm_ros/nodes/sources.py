@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from tracevlm_msgs.msg import GazeSample as GazeMessage
+from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError, TraceVLMError
 from tracevlm_ros.core.types import Frame, GazeSample
 from tracevlm_ros.ingest.live_clock import wall_clock
 from tracevlm_ros.ingest.video import LiveConfig, LiveVideo, is_live
 from tracevlm_ros.nodes import convert, qos
+from tracevlm_ros.nodes.driver_report import DriverReport, DriverState
 from tracevlm_ros.nodes.file_source import Event, FileSource
 from tracevlm_ros.nodes.listeners import wait_for_listeners
 from tracevlm_ros.nodes.pace import Pace
@@ -28,8 +31,13 @@ from tracevlm_ros.nodes.params import NodeParameters, load_schema
 from tracevlm_ros.nodes.spin import StopRequest, run_node
 
 SCHEMA = Path(__file__).with_name("sources.yaml")
-_RAW = (Image, "image")
-_JPEG = (CompressedImage, "image/compressed")
+_WAITING, _PLAYING = "waiting for subscribers", "playing"
+_LEVELS = {
+    _WAITING: DiagnosticStatus.WARN,
+    _PLAYING: DiagnosticStatus.OK,
+    "connecting": DiagnosticStatus.WARN,
+    "receiving": DiagnosticStatus.OK,
+}
 _START_S = 0.2
 """From the first subscriber to the first frame: stamps lie ahead of all that is published."""
 
@@ -52,7 +60,10 @@ class Sources(Node):  # type: ignore[misc]
         if self.parameters["gaze"]:
             self._voices["gaze"] = self._voice(GazeMessage, "gaze", 100)
         self.published = 0
-        self._live: LiveVideo | None = None
+        self._live = self._camera() if self._is_live else None
+        self._file_state = _WAITING
+        self._report = DriverReport(self, "image")
+        self._report.every_second(self.state)
         self._thread = threading.Thread(target=self._run, name="sources", daemon=True)
         self._thread.start()
 
@@ -74,16 +85,44 @@ class Sources(Node):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the thread."""
+        self._stop.set()
         if self._live is not None:
             self._live.stop()
         self._thread.join()
+
+    def state(self) -> DriverState:
+        """What diagnostics show."""
+        text = self._file_state if self._live is None else self._live.state
+        return DriverState(
+            level=_LEVELS.get(text, DiagnosticStatus.ERROR),
+            text=text,
+            source=self.parameters["video"] if self._live is None else self._live.name,
+            drops=Drops() if self._live is None else Drops(self._live.drops),
+        )
+
+    def _camera(self) -> LiveVideo:
+        values = self.parameters
+        config = LiveConfig(
+            timeout_s=values["timeout_s"],
+            size=values["camera_size"],
+            rate_hz=values["camera_rate_hz"],
+            pixel_format=values["camera_format"],
+            max_failures=values["max_failures"],
+        )
+        return LiveVideo(
+            values["video"],
+            config,
+            wall_clock(),
+            values["frame_id"],
+            on_failure=self.get_logger().warning,
+        )
 
     # --- the thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            if self._is_live:
-                self._play_live()
+            if self._live is not None:
+                self._play_live(self._live)
             else:
                 self._play_file()
             self.get_logger().info(f"published {self.published} frames")
@@ -92,21 +131,8 @@ class Sources(Node):  # type: ignore[misc]
             self.get_logger().error(str(error))
             self._stop.fail()
 
-    def _play_live(self) -> None:
-        values = self.parameters
-        config = LiveConfig(
-            size=values["camera_size"],
-            rate_hz=values["camera_rate_hz"],
-            max_failures=values["max_failures"],
-        )
-        self._live = LiveVideo(
-            values["video"],
-            config,
-            wall_clock(),
-            values["frame_id"],
-            on_failure=self.get_logger().warning,
-        )
-        for frame in self._live.frames():
+    def _play_live(self, live: LiveVideo) -> None:
+        for frame in live.frames():
             if self._stop.is_set():
                 return
             self._publish_frame(frame, frame.stamp_ns)
@@ -125,6 +151,7 @@ class Sources(Node):  # type: ignore[misc]
             self.get_logger().warning(
                 f"nobody listens to {', '.join(silent)}; playing all the same"
             )
+        self._file_state = _PLAYING
         pace = Pace()
         start_ns = int(self.get_clock().now().nanoseconds + _START_S * 1e9)
         pace.begin(start_ns - int(_START_S * 1e9))
@@ -165,6 +192,7 @@ class Sources(Node):  # type: ignore[misc]
         else:
             self._image.publish(convert.image_message(frame.image_rgb, "rgb8", header))
         self.published += 1
+        self._report.sent()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
