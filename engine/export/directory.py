@@ -47,15 +47,22 @@ DEFAULT_LIMITS = Limits()
 
 class Form(NamedTuple):
     """How a network is exported. ``track_hw`` is the size of the pictures that the graph ``track``
-    takes, None for no such graph."""
+    takes, None for no such graph; ``max_answers`` is how many answers one call of a primitive
+    ``decode`` reads on."""
 
     flavour: str = PRIMITIVE
     precision: str = "fp32"
     track_hw: tuple[int, int] | None = None
+    max_answers: int = 1
+
+    @property
+    def is_joint(self) -> bool:
+        return self.flavour == PRIMITIVE and self.max_answers > 1
 
     def specs(self, layers: int) -> dict[str, GraphSpec]:
         cache_dtype = CACHE_TYPES[self.precision]
-        return graph_specs(self.flavour, layers, cache_dtype, track=self.track_hw is not None)
+        track = self.track_hw is not None
+        return graph_specs(self.flavour, layers, cache_dtype, track=track, joint=self.is_joint)
 
     def sizes(self, network: Mapping[str, int], limits: Limits) -> dict[str, int]:
         """Those that the network fixes, and those that follow from the form."""
@@ -109,7 +116,7 @@ def manifest_document(
         "precision": form.precision,
         "cache_dtype": CACHE_TYPES[form.precision],
         "sizes": dict(sizes),
-        "limits": limits._asdict(),
+        "limits": limits._asdict() | ({"max_answers": form.max_answers} if form.is_joint else {}),
         "graphs": {
             name: {
                 "file": f"{name}.onnx",

@@ -51,6 +51,7 @@ class Manifest:
     max_traces: int
     max_prompt_tokens: int
     max_new_tokens: int
+    max_answers: int
     graphs: Mapping[str, GraphSpec]
     graph_paths: Mapping[str, Path]
     grid_hw: tuple[int, int]
@@ -85,6 +86,7 @@ def read_manifest(directory: Path) -> Manifest:
     symbols = tuple(sorted({*size_symbols(specs), "layers"}))
     sizes = _integers(document, "sizes", symbols)
     limits = _integers(document, "limits", ("max_traces", "max_prompt_tokens", "max_new_tokens"))
+    limits["max_answers"] = _max_answers(document)
     paths = {name: _graph_path(directory, graph_section, name) for name in specs}
     for name, spec in specs.items():
         _check_tensors(name, spec, sizes, graph_section[name])
@@ -178,7 +180,13 @@ def _specs(
 ) -> dict[str, GraphSpec]:
     layers = 1 if flavour == PRIMITIVE else _integers(document, "sizes", ("layers",))["layers"]
     cache_dtype = _dtype(document, "cache_dtype", tuple(ITEM_BYTES))
-    return graph_specs(flavour, layers, cache_dtype, track=TRACK in graphs)
+    joint = _max_answers(document) > 1
+    return graph_specs(flavour, layers, cache_dtype, track=TRACK in graphs, joint=joint)
+
+
+def _max_answers(document: Mapping[str, Any]) -> int:
+    given = "max_answers" in _section(document, "limits")
+    return _integers(document, "limits", ("max_answers",))["max_answers"] if given else 1
 
 
 def _integers(document: Mapping[str, Any], key: str, names: tuple[str, ...]) -> dict[str, int]:

@@ -89,6 +89,8 @@ def _set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (_set("sizes", "D", to=7), "of graph 'vision' is .*the contract asks"),
         (_set("sizes", "N", to="4"), "'N' in 'sizes' .* is '4', it must be an integer"),
         (_set("limits", "max_traces", to=0), "'max_traces' in 'limits' .* is 0"),
+        (_set("limits", "max_answers", to=0), "'max_answers' in 'limits' .* is 0"),
+        (_set("limits", "max_answers", to=2), r"inputs of graph 'decode' .*asks .*'skipped'"),
         (_set("limits", to=[]), r"'limits' of manifest.json is \[\], not an object"),
         (_set("graphs", "tvp", "file", to="../tvp.onnx"), "must be a plain name"),
         (_set("graphs", "tvp", "inputs", to={}), r"inputs of graph 'tvp' are \[\]"),
