@@ -29,10 +29,14 @@ all weights.
     graphs       name of ``graph_specs`` -> {"file", "inputs", "outputs"}, the last two as written
                  by ``describe_tensors``; "track" may be absent
     files        every other file of the directory -> {"bytes", "sha256"}, external data included
-    preprocessing, tokenizer, prompt, provenance   sections owned by those who write them;
-                 prompt["masks_from_stroke"] true: the graph "mask" reads the stroke and the prior,
-                 and gives a mask before any word; prompt["dialogues"] true: trained on dialogues;
-                 prompt["locates"] true: trained to draw the trace of what a text describes
+    preprocessing  {"function": PREPROCESSING, "size_hw": [H, W], "colour": COLOUR}: how a frame
+                 becomes the input of "vision"
+    tokenizer    {"library": TOKENIZER_LIBRARY, "file": TOKENIZER_NAME}; its hash is in files
+    provenance   where the weights are from; owned by those who write it
+    prompt       owned by the layout that it names; prompt["masks_from_stroke"] true: the graph
+                 "mask" reads the stroke and the prior, and gives a mask before any word;
+                 prompt["dialogues"] true: trained on dialogues; prompt["locates"] true: trained to
+                 draw the trace of what a text describes
 """
 
 from collections.abc import Mapping
@@ -43,8 +47,12 @@ MANIFEST_VERSION = 2
 CODEBOOK_TOKENS = 6
 EMBEDDINGS_NAME = "embeddings.npy"
 TOKENIZER_NAME = "tokenizer.json"
+TOKENIZER_LIBRARY = "tokenizers"
 TRACE_GATE_NAME = "trace_gate.npy"
 PARITY_NAME = "parity.json"
+PREPROCESSING = "tracevlm_ros.core.preprocess.fit_image"
+COLOUR = "RGB"
+SECTIONS = ("preprocessing", "tokenizer", "prompt", "provenance")
 PER_CALL = ("T", "L", "B", "S", "P", "P+S", "M")
 """Symbols that each call chooses; all others are fixed by the manifest's ``sizes``."""
 

@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 
 from engine.contract import (
     CODEBOOK_TOKENS,
+    COLOUR,
     MANIFEST_NAME,
     MANIFEST_VERSION,
+    PREPROCESSING,
     PRIMITIVE,
     STATIC_CACHE,
+    TOKENIZER_LIBRARY,
     TOKENIZER_NAME,
     GraphSpec,
     describe_tensors,
@@ -126,12 +129,12 @@ def manifest_document(
             for name, spec in specs.items()
         },
         "preprocessing": {
-            "function": "tracevlm_ros.core.preprocess.fit_image",
+            "function": PREPROCESSING,
             "size_hw": [sizes["H"], sizes["W"]],
-            "colour": "RGB",
+            "colour": COLOUR,
             "normalised_in_graph": {"mean": list(IMAGE_MEAN), "std": list(IMAGE_STD)},
         },
-        "tokenizer": {"library": "tokenizers", "file": TOKENIZER_NAME},
+        "tokenizer": {"library": TOKENIZER_LIBRARY, "file": TOKENIZER_NAME},
         "prompt": dict(prompt),
         "provenance": dict(provenance),
     }

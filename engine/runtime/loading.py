@@ -55,7 +55,7 @@ def load_engine(
 
 def weight_notes(manifest: Manifest) -> tuple[str, ...]:
     """What the manifest says of weights that answer less well than trained ones."""
-    said: Mapping[str, Any] = manifest.sections.get("provenance", {})
+    said: Mapping[str, Any] = manifest.sections["provenance"]
     notes = []
     if str(said.get("backbone", "")).startswith("random"):
         notes.append("the weights are random: for measuring speed, answers mean nothing")
