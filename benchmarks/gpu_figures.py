@@ -96,12 +96,14 @@ def example(graph: str, manifest: Manifest) -> dict[str, Any]:
     """Random inputs of ``graph``: one trace, a prompt or cache of N + K tokens, one new token."""
     random = np.random.default_rng(0)
     prompt = min(manifest.sizes["N"] + manifest.sizes["K"], manifest.max_prompt_tokens)
-    sizes = {"T": 1, "L": prompt, "P": prompt, "S": 1, "P+S": prompt + 1, "M": 128}
+    sizes = {"T": 1, "L": prompt, "P": prompt, "S": 1, "P+S": prompt + 1, "M": 128, "B": 1}
     inputs: dict[str, Any] = {}
     for name, spec in manifest.graphs[graph].inputs.items():
         shape = shape_of(spec, sizes)
         if spec.dtype == "uint8":
             inputs[name] = random.integers(0, 256, shape, dtype=np.uint8)
+        elif name == "skipped":
+            inputs[name] = np.zeros(shape, np.int64)
         elif spec.dtype == "int64":
             start = prompt if graph == "decode" else 0
             inputs[name] = np.broadcast_to(np.arange(shape[-1]) + start, shape).copy()

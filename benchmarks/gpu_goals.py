@@ -86,7 +86,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "model": manifest.model_id,
         "flavour": manifest.flavour,
         "precision": manifest.precision,
-        "weights": manifest.sections.get("provenance", {}),
+        "weights": manifest.sections["provenance"],
         "backend": loaded.backend.name,
         "notes": list(loaded.notes),
         "hash_s": round(read_s, 1),

@@ -14,7 +14,7 @@
 #           SITE, write "from tensorrt_rtx_bindings import *" and
 #           "from tensorrt_rtx_bindings import __version__" to SITE/tensorrt_rtx/__init__.py, then
 #           tar -C SITE -cJf - . | split -b 60M -d - rtx.tar.xz.
-# --rounds  timed calls and frames per figure (200)
+# --rounds  timed calls and frames per figure (200; at most 20 in the step eager)
 # --qwen    the big model, exported here with random weights: qwen2.5-vl-7b, or -3b
 # --steps   of nano,qwen,transformers,fp8,eager; all, in this order, where the list is not given.
 #           Two runs with half of the steps each and one --out make one set of results
@@ -168,7 +168,8 @@ asked fp8 && goals fp8
 if asked eager; then
   nano_model
   if "$python" -c "import torch" 2>/dev/null
-  then step nano-vs-eager.json "$python" "$root/benchmarks/engine_vs_eager.py" --json ${nano:+--model "$nano"}
+  then step nano-vs-eager.json "$python" "$root/benchmarks/engine_vs_eager.py" --json \
+    --rounds $((rounds < 20 ? rounds : 20)) ${nano:+--model "$nano"}
   else echo "nano-vs-eager: left out, no torch here"; fi
 fi
 if compgen -G "$out/*-goals.json" >/dev/null; then

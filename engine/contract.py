@@ -4,8 +4,8 @@ A model directory holds ``manifest.json``, one ONNX file per graph, ``embeddings
 embedding table, looked up on the host) and ``tokenizer.json``. This module names every tensor.
 Symbols in shapes: N merged visual tokens, D language width, T traces in one call, K keypoint
 slots per trace (padded, see ``valid``), L prompt tokens, S steps in one decode call (1 for text,
-7 for ``[SEG]`` and the codebook), P tokens in the cache, C the capacity of a static cache, M points
-to track, C_* channels, h*/w* feature sizes.
+7 for ``[SEG]`` and the codebook), B answers in one decode call, P tokens in the cache, C the
+capacity of a static cache, M points to track, C_* channels, h*/w* feature sizes.
 
 The flavour says how the language graphs keep their cache. ``primitive`` (opset 20, for every
 parser): an explicit cache that each call returns grown. ``static-cache`` (opset 24): two buffers
@@ -23,15 +23,21 @@ all weights.
     cache_dtype        type of a static cache, "float32" where absent
     sizes        every symbol of GRAPHS that is not in PER_CALL -> integer; K is the number of
                  keypoint slots that callers pad to
-    limits       {"max_traces", "max_prompt_tokens", "max_new_tokens"} -> integer
+    limits       {"max_traces", "max_prompt_tokens", "max_new_tokens"} -> integer; "max_answers",
+                 absent for 1: above it, one call of a primitive ``decode`` reads on up to so many
+                 answers (``_JOINT_DECODE``)
     graphs       name of ``graph_specs`` -> {"file", "inputs", "outputs"}, the last two as written
                  by ``describe_tensors``; "track" and "words" may be absent
     files        every other file of the directory -> {"bytes", "sha256"}, external data included
-    preprocessing, tokenizer, prompt, provenance   sections owned by those who write them;
-                 prompt["masks_from_stroke"] true: the graph "mask" reads the stroke and the prior,
-                 and gives a mask before any word; prompt["dialogues"] true: trained on dialogues;
-                 prompt["locates"] true: trained to find what a text describes, by the graph "words"
-                 where there is one, else by a trace that it writes
+    preprocessing  {"function": PREPROCESSING, "size_hw": [H, W], "colour": COLOUR}: how a frame
+                 becomes the input of "vision"
+    tokenizer    {"library": TOKENIZER_LIBRARY, "file": TOKENIZER_NAME}; its hash is in files
+    provenance   where the weights are from; owned by those who write it
+    prompt       owned by the layout that it names; prompt["masks_from_stroke"] true: the graph
+                 "mask" reads the stroke and the prior, and gives a mask before any word;
+                 prompt["dialogues"] true: trained on dialogues; prompt["locates"] true: trained to
+                 find what a text describes, by the graph "words" where there is one, else by the
+                 trace that it writes
 """
 
 from collections.abc import Mapping
@@ -42,9 +48,13 @@ MANIFEST_VERSION = 2
 CODEBOOK_TOKENS = 6
 EMBEDDINGS_NAME = "embeddings.npy"
 TOKENIZER_NAME = "tokenizer.json"
+TOKENIZER_LIBRARY = "tokenizers"
 TRACE_GATE_NAME = "trace_gate.npy"
 PARITY_NAME = "parity.json"
-PER_CALL = ("T", "L", "S", "P", "P+S", "M")
+PREPROCESSING = "tracevlm_ros.core.preprocess.fit_image"
+COLOUR = "RGB"
+SECTIONS = ("preprocessing", "tokenizer", "prompt", "provenance")
+PER_CALL = ("T", "L", "B", "S", "P", "P+S", "M")
 """Symbols that each call chooses; all others are fixed by the manifest's ``sizes``."""
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "uint8": 1,
@@ -139,6 +149,26 @@ GRAPHS: dict[str, GraphSpec] = {
 }
 
 
+_JOINT_CACHE = TensorSpec("float32", ("layers", "B", "kv_heads", "P", "head_dim"))
+_JOINT_CACHE_GROWN = TensorSpec("float32", ("layers", "B", "kv_heads", "P+S", "head_dim"))
+# S new tokens of each of B answers. Their caches end together and begin where they may: the first
+# ``skipped`` places of a row are padding that nothing looks at.
+_JOINT_DECODE = GraphSpec(
+    inputs={
+        "embeddings": TensorSpec("float32", ("B", "S", "D")),
+        "position_ids": TensorSpec("int64", (3, "B", "S")),
+        "past_keys": _JOINT_CACHE,
+        "past_values": _JOINT_CACHE,
+        "skipped": TensorSpec("int64", ("B",)),
+    },
+    outputs={
+        "logits": TensorSpec("float32", ("B", "S", "vocab")),
+        "hidden": TensorSpec("float32", ("B", "S", "D")),
+        "keys": _JOINT_CACHE_GROWN,
+        "values": _JOINT_CACHE_GROWN,
+    },
+)
+
 PRIMITIVE, STATIC_CACHE = "primitive", "static-cache"
 FLAVOURS = (PRIMITIVE, STATIC_CACHE)
 TRACK, WORDS = "track", "words"
@@ -207,9 +237,13 @@ def graph_specs(
     cache_dtype: str = "float32",
     track: bool = False,
     words: bool = False,
+    joint: bool = False,
 ) -> dict[str, GraphSpec]:
-    """Every graph of a model directory; ``layers`` and ``cache_dtype`` matter to a static cache."""
+    """Every graph of a model directory; ``layers`` and ``cache_dtype`` matter to a static cache,
+    ``joint`` (``decode`` reads several answers on) to the primitive flavour."""
     specs = dict(GRAPHS)
+    if joint and flavour == PRIMITIVE:
+        specs["decode"] = _JOINT_DECODE
     if flavour == STATIC_CACHE:
         del specs["prefill"]
         specs["decode"] = _static_spec(layers, cache_dtype)

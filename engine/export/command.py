@@ -23,6 +23,8 @@ from tracevlm_ros.core.errors import ConfigError
 
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8")
 PICTURE_HW = (448, 448)
+NANO_ANSWERS = 8
+"""As many as traces in one call."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with OpenCV and needs none)",
     )
     parser.add_argument("--max-traces", type=int, help="traces in one call")
+    parser.add_argument(
+        "--max-answers",
+        type=int,
+        help="answers that one call of a primitive `decode` reads on (8 for nano, 1 for Qwen)",
+    )
     parser.add_argument("--max-prompt-tokens", type=int)
     parser.add_argument("--max-new-tokens", type=int)
     parser.add_argument("--random-weights", action="store_true", help="SOURCE is a preset's name")
@@ -90,6 +97,7 @@ def _run_nano(arguments: argparse.Namespace) -> int:
         arguments.flavour,
         arguments.precision or "fp32",
         arguments.track_size,
+        _max_answers(arguments, NANO_ANSWERS),
         words=locates and checkpoint.maps_words,
     )
     limits = _limits(arguments, DEFAULT_LIMITS)
@@ -134,7 +142,8 @@ def _run_qwen(arguments: argparse.Namespace) -> int:
         raise ConfigError("--check needs weights to compare; leave out --random-weights")
     source = arguments.source
     model = random_model(source) if arguments.random_weights else open_folder(Path(source))
-    form = Form(arguments.flavour, arguments.precision or "bf16", arguments.track_size)
+    answers = _max_answers(arguments, 1)
+    form = Form(arguments.flavour, arguments.precision or "bf16", arguments.track_size, answers)
     name = source if arguments.random_weights else Path(source).resolve().name
     model_id = arguments.model_id or name.lower() + ("-random" if arguments.random_weights else "")
     sizes = arguments.size or [PICTURE_HW]
@@ -165,10 +174,19 @@ def _limits(arguments: argparse.Namespace, default: Any) -> Any:
     asked = {name: getattr(arguments, name) for name in default._fields}
     given = {name: value for name, value in asked.items() if value is not None}
     for name, value in given.items():
-        if value < 1:
-            flag = name.replace("_", "-")
-            raise ConfigError(f"--{flag} is {value}; it must be at least 1")
+        _at_least_1(name.replace("_", "-"), value)
     return default._replace(**given)
+
+
+def _max_answers(arguments: argparse.Namespace, default: int) -> int:
+    given = arguments.max_answers
+    return default if given is None else _at_least_1("max-answers", given)
+
+
+def _at_least_1(flag: str, value: int) -> int:
+    if value < 1:
+        raise ConfigError(f"--{flag} is {value}; it must be at least 1")
+    return value
 
 
 def _check(directory: Path, form: Any, reference: Any, export: Any) -> None:

@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 
 from engine.contract import (
     CODEBOOK_TOKENS,
+    COLOUR,
     MANIFEST_NAME,
     MANIFEST_VERSION,
+    PREPROCESSING,
     PRIMITIVE,
     STATIC_CACHE,
+    TOKENIZER_LIBRARY,
     TOKENIZER_NAME,
     GraphSpec,
     describe_tensors,
@@ -47,16 +50,25 @@ DEFAULT_LIMITS = Limits()
 
 class Form(NamedTuple):
     """How a network is exported. ``track_hw`` is the size of the pictures that the graph ``track``
-    takes, None for no such graph; ``words``: with the graph that finds what a text describes."""
+    takes, None for no such graph; ``max_answers`` is how many answers one call of a primitive
+    ``decode`` reads on; ``words``: with the graph that finds what a text describes."""
 
     flavour: str = PRIMITIVE
     precision: str = "fp32"
     track_hw: tuple[int, int] | None = None
+    max_answers: int = 1
     words: bool = False
+
+    @property
+    def is_joint(self) -> bool:
+        return self.flavour == PRIMITIVE and self.max_answers > 1
 
     def specs(self, layers: int) -> dict[str, GraphSpec]:
         cache_dtype = CACHE_TYPES[self.precision]
-        return graph_specs(self.flavour, layers, cache_dtype, self.track_hw is not None, self.words)
+        track = self.track_hw is not None
+        return graph_specs(
+            self.flavour, layers, cache_dtype, track=track, words=self.words, joint=self.is_joint
+        )
 
     def sizes(self, network: Mapping[str, int], limits: Limits) -> dict[str, int]:
         """Those that the network fixes, and those that follow from the form."""
@@ -110,7 +122,7 @@ def manifest_document(
         "precision": form.precision,
         "cache_dtype": CACHE_TYPES[form.precision],
         "sizes": dict(sizes),
-        "limits": limits._asdict(),
+        "limits": limits._asdict() | ({"max_answers": form.max_answers} if form.is_joint else {}),
         "graphs": {
             name: {
                 "file": f"{name}.onnx",
@@ -120,12 +132,12 @@ def manifest_document(
             for name, spec in specs.items()
         },
         "preprocessing": {
-            "function": "tracevlm_ros.core.preprocess.fit_image",
+            "function": PREPROCESSING,
             "size_hw": [sizes["H"], sizes["W"]],
-            "colour": "RGB",
+            "colour": COLOUR,
             "normalised_in_graph": {"mean": list(IMAGE_MEAN), "std": list(IMAGE_STD)},
         },
-        "tokenizer": {"library": "tokenizers", "file": TOKENIZER_NAME},
+        "tokenizer": {"library": TOKENIZER_LIBRARY, "file": TOKENIZER_NAME},
         "prompt": dict(prompt),
         "provenance": dict(provenance),
     }

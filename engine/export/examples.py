@@ -12,12 +12,13 @@ TORCH_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": t
 
 
 class CallSizes(NamedTuple):
-    """The symbols of one call: T, L and P, S, M."""
+    """The symbols of one call: T, L and P, S, M, B."""
 
     traces: int = 2
     prompt: int = 24
     steps: int = 7
     points: int = 16
+    answers: int = 2
 
 
 def example_inputs(
@@ -32,6 +33,7 @@ def example_inputs(
         "S": call.steps,
         "P+S": call.prompt + call.steps,
         "M": call.points,
+        "B": call.answers,
     }
     random = torch.Generator().manual_seed(seed)
     cached = call.prompt if graph == "decode" else 0
@@ -41,6 +43,8 @@ def example_inputs(
         if name == "mask":
             places = torch.arange(shape[1])[None]
             found[name] = places <= torch.arange(shape[0])[:, None] + cached
+        elif name == "skipped":
+            found[name] = torch.arange(shape[0])
         elif name == "write_index":
             found[name] = torch.tensor([cached])
         elif tensor.dtype == "uint8":

@@ -69,7 +69,9 @@ class MaskGraph(nn.Module):
 _OWN: dict[str, type[nn.Module]] = {"vision": VisionGraph, "tvp": TVPGraph, "mask": MaskGraph}
 
 
-def nano_graph(name: str, model: TraceVLM, flavour: str = PRIMITIVE) -> nn.Module:
+def nano_graph(
+    name: str, model: TraceVLM, flavour: str = PRIMITIVE, joint: bool = False
+) -> nn.Module:
     """The module of graph ``name``, in the types of ``model``'s weights."""
     if name == TRACK:
         return TrackGraph().eval()
@@ -78,7 +80,7 @@ def nano_graph(name: str, model: TraceVLM, flavour: str = PRIMITIVE) -> nn.Modul
         return model.word_map.eval()
     if name in _OWN:
         return _OWN[name](model).eval()
-    return language_graph(name, flavour, model.model).eval()
+    return language_graph(name, flavour, model.model, joint=joint).eval()
 
 
 def in_precision(model: TraceVLM, dtype: torch.dtype) -> TraceVLM:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.contract import PRIMITIVE
-from training.model.language import LanguageModel
+from training.model.language import MASKED, LanguageModel, causal_mask
 from training.model.layers import join_heads, split_heads, turn
 
 
@@ -48,6 +48,27 @@ class DecodeGraph(LanguageGraph):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         past = (self.enter(past_keys), self.enter(past_values))
         state = self.language(self.enter(embeddings), position_ids, past)
+        hidden = state.hidden
+        return self.logits(hidden), hidden.float(), state.keys.float(), state.values.float()
+
+
+class JointDecodeGraph(LanguageGraph):
+    """S more tokens of each of B answers; a cache begins after ``skipped`` places of padding."""
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        position_ids: Tensor,
+        past_keys: Tensor,
+        past_values: Tensor,
+        skipped: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        past = (self.enter(past_keys), self.enter(past_values))
+        length, cached = embeddings.shape[1], past_keys.shape[3]
+        places = torch.arange(cached + length, device=skipped.device)
+        padding = (places < skipped[:, None, None, None]).float() * MASKED
+        mask = causal_mask(length, cached, skipped.device) + padding
+        state = self.language(self.enter(embeddings), position_ids, past, mask)
         hidden = state.hidden
         return self.logits(hidden), hidden.float(), state.keys.float(), state.values.float()
 
@@ -108,9 +129,13 @@ def write_cache(cache: Tensor, new: Tensor, write_index: Tensor) -> Tensor:
 
 
 def language_graph(
-    name: str, flavour: str, language: LanguageModel, head: nn.Module | None = None
+    name: str,
+    flavour: str,
+    language: LanguageModel,
+    head: nn.Module | None = None,
+    joint: bool = False,
 ) -> LanguageGraph:
-    """The module of ``prefill`` or ``decode``."""
-    primitive = {"prefill": PrefillGraph, "decode": DecodeGraph}
+    """The module of ``prefill`` or ``decode``; ``joint`` as for ``contract.graph_specs``."""
+    primitive = {"prefill": PrefillGraph, "decode": JointDecodeGraph if joint else DecodeGraph}
     graph = primitive[name] if flavour == PRIMITIVE else StaticGraph
     return graph(language, head)

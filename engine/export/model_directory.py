@@ -75,7 +75,7 @@ def write_graphs(
     for name, spec in form.specs(sizes["layers"]).items():
         say(f"exporting {name}")
         example = example_inputs(name, spec, sizes, CallSizes(prompt=sizes["N"] + 12))
-        module = nano_graph(name, model, form.flavour)
+        module = nano_graph(name, model, form.flavour, form.is_joint)
         path = directory / f"{name}.onnx"
         write_onnx(
             module,

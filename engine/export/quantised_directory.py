@@ -83,6 +83,13 @@ def _require_fit(manifest: Manifest, calibration: QuantisationSet) -> None:
         raise EngineMismatch(
             f"{manifest.directory} is of flavour {manifest.flavour}; quantise the {PRIMITIVE} one"
         )
+    outside = sorted(path.name for path in manifest.directory.glob("*.weights"))
+    if outside:
+        raise EngineMismatch(
+            f"{manifest.directory} keeps weights outside its graphs ({', '.join(outside)}), which "
+            "are measured as one file of at most 2 GB; export fp8 with random weights for speed, "
+            "or int4 and int8 from a smaller model"
+        )
     wanted = (manifest.sizes["H"], manifest.sizes["W"])
     given = tuple(calibration.frames.shape[1:3])
     longest = max(len(prompt.points) for prompt in calibration.prompts)

@@ -152,7 +152,7 @@ def _write_graphs(
     files: dict[str, WeightsFile] = {}
     for name, spec in form.specs(sizes["layers"]).items():
         say(f"exporting {name}")
-        module = qwen_graph(name, shadow.model, grid, form.flavour)
+        module = qwen_graph(name, shadow.model, grid, form.flavour, form.is_joint)
         graph = _trace(name, spec, module, sizes, shadow, form)
         file = WEIGHT_FILES.get(name, f"{name}.weights")
         if file not in files:

@@ -134,7 +134,9 @@ _OWN: dict[str, Callable[[TraceQwen, Grid], nn.Module]] = {
 }
 
 
-def qwen_graph(name: str, model: TraceQwen, grid: Grid, flavour: str = PRIMITIVE) -> nn.Module:
+def qwen_graph(
+    name: str, model: TraceQwen, grid: Grid, flavour: str = PRIMITIVE, joint: bool = False
+) -> nn.Module:
     """The module of graph ``name``; EngineMismatch where the model cannot be exported.
 
     Exported attention is of primitive operations: load the model with ``fused_attention`` off.
@@ -150,7 +152,8 @@ def qwen_graph(name: str, model: TraceQwen, grid: Grid, flavour: str = PRIMITIVE
         return TrackGraph().eval()
     if name in _OWN:
         return _OWN[name](model, grid).eval()
-    return language_graph(name, flavour, model.model.language_model, model.lm_head).eval()
+    language, head = model.model.language_model, model.lm_head
+    return language_graph(name, flavour, language, head, joint).eval()
 
 
 _PREFIXES = {

@@ -5,6 +5,7 @@ and says so: its model id is ``fake``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from engine.runtime.limits import (
     require_prompts,
     require_seg_embeddings,
 )
-from tracevlm_ros.core.engine import EngineInfo, Location, TracePrompt
+from tracevlm_ros.core.engine import AnswerPart, EngineInfo, Location, TracePrompt, TraceQuestion
 from tracevlm_ros.core.errors import EngineMismatch
 from tracevlm_ros.core.types import Description, Image
 
@@ -56,8 +57,8 @@ class FakeGrounded(NamedTuple):
 
 
 class FakeEngine:
-    """Implements ``core.engine.Engine`` and ``Locator``: discs round keypoints, captions of colour
-    and place, and finding colours.
+    """Implements ``core.engine.Engine``, ``JointDescriber`` and ``Locator``: discs round keypoints,
+    captions of colour and place, and finding colours.
 
     ``between_words`` is called before each word of a description but the first; a test may wait in
     it, which makes the slow path as slow as the test needs.
@@ -69,6 +70,7 @@ class FakeEngine:
         mask_size_hw: tuple[int, int] = (64, 64),
         max_traces: int = 8,
         max_keypoints: int = 64,
+        max_answers: int = 1,
         between_words: Callable[[], None] = lambda: None,
     ) -> None:
         self._info = EngineInfo(
@@ -80,6 +82,7 @@ class FakeEngine:
             max_keypoints=max_keypoints,
             notes=("the fake engine answers from colour and place, no model is loaded",),
             locates=True,
+            max_answers=max_answers,
         )
         self._between_words = between_words
         self._closed = False
@@ -144,6 +147,26 @@ class FakeEngine:
         caption = caption_of(image_rgb, prompts[index].points)
         text = caption if question is None else f"{question.strip()} {caption}"
         return self._say(text.split(), cancelled)
+
+    def describe_together(
+        self, asked: Sequence[TraceQuestion], cancelled: Callable[[int], bool] = lambda _: False
+    ) -> Iterator[AnswerPart]:
+        """One word of each description in turn."""
+        size = self._info.max_answers
+        said = [
+            (place, self.describe(*question, partial(cancelled, place)))
+            for place, question in enumerate(asked)
+        ]
+        for start in range(0, len(said), size):
+            under_way = said[start : start + size]
+            while under_way:
+                going = []
+                for place, parts in under_way:
+                    part = next(parts, None)
+                    if part is not None:
+                        yield AnswerPart(place, part)
+                        going.append((place, parts))
+                under_way = going
 
     def _say(self, words: list[str], cancelled: Callable[[], bool]) -> Iterator[Description]:
         for count in range(1, len(words)):

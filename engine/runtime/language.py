@@ -6,7 +6,7 @@ question about the same trace neither encodes nor prefills again, and gets the a
 have got as the first one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.runtime.backend import Backend
 from engine.runtime.manifest import Manifest
-from engine.runtime.passes import Cache, Read, open_passes
+from engine.runtime.passes import Cache, GrowingPasses, GrownCache, Read, open_passes
 from engine.runtime.prompting import Question, open_prompting
 from tracevlm_ros.core.errors import EngineMismatch
 from tracevlm_ros.core.prompt import TRACE_TOKENS, answer_positions
@@ -36,6 +36,14 @@ class Turn:
 def begin_turn(question: Question, prefix: Cache) -> Turn:
     """The turn that begins a conversation: only the prefix has been read."""
     return Turn(prefix, question.prefix, int(question.position_ids[0, 0, 0]))
+
+
+@dataclass(slots=True)
+class Spoken:
+    """Tokens of an answer so far, and the probabilities of all that were chosen."""
+
+    tokens: list[int] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
 
 
 class FollowUp(NamedTuple):
@@ -99,18 +107,45 @@ class Language:
         tokens. Other special tokens are read on and left out of the text. ``turn`` is where the
         question is read after, and in the end where the next one can be.
         """
-        said: list[int] = []
-        probabilities: list[float] = []
-        for token, probability in self._choices(turn, question, cancelled, self._limits[1]):
-            probabilities.append(probability)
-            score = float(np.mean(probabilities))
-            if self._ends(token):
-                embeddings = self._segmentation(turn, token)
-                yield Description(self._prompting.decode(said), True, score, embeddings)
-                return
-            said.append(token)
-            text, is_full = self._prompting.decode(said), len(said) == self._limits[1]
-            yield Description(text, is_full, score)
+        spoken = Spoken()
+        for choice in self._choices(turn, question, cancelled, self._limits[1]):
+            yield self.say(turn, spoken, choice)
+
+    def say(self, turn: Turn, spoken: Spoken, choice: "Choice") -> Description:
+        """The part of an answer that ends with ``choice``, which joins ``spoken``."""
+        spoken.probabilities.append(choice.probability)
+        score = float(np.mean(spoken.probabilities))
+        if self.ends(choice.token):
+            embeddings = self._segmentation(turn, choice.token)
+            return Description(self._prompting.decode(spoken.tokens), True, score, embeddings)
+        spoken.tokens.append(choice.token)
+        is_full = len(spoken.tokens) == self._limits[1]
+        return Description(self._prompting.decode(spoken.tokens), is_full, score)
+
+    @property
+    def max_answers(self) -> int:
+        """How many answers ``read_on`` takes."""
+        return self._passes.max_answers if isinstance(self._passes, GrowingPasses) else 1
+
+    def begin(self, turn: Turn, question: Question) -> "Choice":
+        """Read ``question``; the first token of its answer."""
+        read = self._read(turn, question.embeddings, question.position_ids)
+        return most_probable(read.logits[-1])
+
+    def read_on(
+        self, cache: GrownCache, turns: Sequence[Turn], tokens: Sequence[int]
+    ) -> tuple[GrownCache, list["Choice"]]:
+        """One more token of each answer in one pass: the rows of ``cache`` grown, and what follows.
+
+        The turns move on but for their caches.
+        """
+        assert isinstance(self._passes, GrowingPasses), "max_answers tells"
+        rows = self._embed(list(tokens)).swapaxes(0, 1)
+        places = [answer_positions(turn.position, 1) for turn in turns]
+        read = self._passes.decode_jointly(cache, rows, np.concatenate(places, axis=1))
+        for turn in turns:
+            turn.length, turn.position = turn.length + 1, turn.position + 1
+        return read.cache, [most_probable(logits[-1]) for logits in read.logits]
 
     def draw(self, turn: Turn, question: Question, cancelled: Callable[[], bool]) -> Iterator[str]:
         """The answer to a search as it is said, special tokens included: all so far, a part per
@@ -122,7 +157,7 @@ class Language:
         room = sum(self._limits) - question.prompt.embeddings.shape[1]
         said: list[int] = []
         for token, _ in self._choices(turn, question, cancelled, min(TRACE_TOKENS, room)):
-            if self._ends(token):
+            if self.ends(token):
                 return
             said.append(token)
             yield self._prompting.transcribe(said)
@@ -139,7 +174,7 @@ class Language:
         count = 0
         while not cancelled():
             choice = most_probable(logits[-1])
-            if self._ends(choice.token):
+            if self.ends(choice.token):
                 yield choice
                 return
             count += 1
@@ -149,7 +184,8 @@ class Language:
                 return
             logits = self._step(turn, [choice.token]).logits
 
-    def _ends(self, token: int) -> bool:
+    def ends(self, token: int) -> bool:
+        """Whether an answer ends at ``token``."""
         return token == self._prompting.seg or token in self._prompting.stops
 
     def follow_up(self, turn: Turn, text: str | None) -> FollowUp:

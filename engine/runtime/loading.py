@@ -55,7 +55,7 @@ def load_engine(
 
 def weight_notes(manifest: Manifest) -> tuple[str, ...]:
     """What the manifest says of weights that answer less well than trained ones."""
-    said: Mapping[str, Any] = manifest.sections.get("provenance", {})
+    said: Mapping[str, Any] = manifest.sections["provenance"]
     notes = []
     if str(said.get("backbone", "")).startswith("random"):
         notes.append("the weights are random: for measuring speed, answers mean nothing")
@@ -95,7 +95,8 @@ def load_backend(
     problem = cuda_problem()
     if problem is None:
         try:
-            return LoadedBackend(OrtBackend(manifest, "cuda"), (no_tensorrt,))
+            on_cuda = OrtBackend(manifest, "cuda")
+            return LoadedBackend(on_cuda, (no_tensorrt, *on_cuda.notes))
         except BackendError as error:
             problem = str(error)
     return _open_cpu(manifest, (f"runs on the CPU: {problem}", no_tensorrt))
@@ -133,7 +134,8 @@ def _open_named(manifest: Manifest, backend: str, on_progress: OnProgress) -> Lo
         return LoadedBackend(_open_openvino(manifest), ())
     from engine.runtime.ort_backend import OrtBackend
 
-    return LoadedBackend(OrtBackend(manifest, backend.removeprefix("onnxruntime-")), ())
+    ort = OrtBackend(manifest, backend.removeprefix("onnxruntime-"))
+    return LoadedBackend(ort, ort.notes)
 
 
 def _open_openvino(manifest: Manifest) -> Backend:

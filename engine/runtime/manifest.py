@@ -9,15 +9,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from engine.contract import (
+    COLOUR,
     EMBEDDINGS_NAME,
     FLAVOURS,
     ITEM_BYTES,
     MANIFEST_NAME,
     MANIFEST_VERSION,
+    PREPROCESSING,
     PRIMITIVE,
+    SECTIONS,
+    TOKENIZER_LIBRARY,
     TOKENIZER_NAME,
     TRACK,
     WORDS,
@@ -28,9 +32,8 @@ from engine.contract import (
     resolve,
     size_symbols,
 )
-from tracevlm_ros.core.errors import EngineMismatch
+from engine.runtime.manifest_fields import REEXPORT, expect, fail, integers, section, value
 
-_REEXPORT = "re-export with `tracevlm export`"
 _COPY = "copy the model directory again, or re-export it"
 _HASH_BLOCK = 1 << 20
 
@@ -52,6 +55,7 @@ class Manifest:
     max_traces: int
     max_prompt_tokens: int
     max_new_tokens: int
+    max_answers: int
     graphs: Mapping[str, GraphSpec]
     graph_paths: Mapping[str, Path]
     grid_hw: tuple[int, int]
@@ -75,37 +79,34 @@ def read_manifest(directory: Path) -> Manifest:
     document = _load(directory)
     version = document.get("version")
     if version != MANIFEST_VERSION:
-        _fail(
+        fail(
             f"{directory / MANIFEST_NAME} is version {version!r}, this program reads version "
             f"{MANIFEST_VERSION}",
-            f"{_REEXPORT} of the same release",
+            f"{REEXPORT} of the same release",
         )
     flavour = _flavour(document)
-    graph_section = _section(document, "graphs")
+    graph_section = section(document, "graphs")
     specs = _specs(document, flavour, graph_section)
     symbols = tuple(sorted({*size_symbols(specs), "layers"}))
-    sizes = _integers(document, "sizes", symbols)
-    limits = _integers(document, "limits", ("max_traces", "max_prompt_tokens", "max_new_tokens"))
+    sizes = integers(document, "sizes", symbols)
+    limits = integers(document, "limits", ("max_traces", "max_prompt_tokens", "max_new_tokens"))
+    limits["max_answers"] = _max_answers(document)
     paths = {name: _graph_path(directory, graph_section, name) for name in specs}
     for name, spec in specs.items():
         _check_tensors(name, spec, sizes, graph_section[name])
-    _check_files(directory, _section(document, "files"), [path.name for path in paths.values()])
+    _check_files(directory, section(document, "files"), [path.name for path in paths.values()])
     return Manifest(
         directory=directory,
-        model_id=str(_value(document, "model_id")),
+        model_id=str(value(document, "model_id")),
         flavour=flavour,
-        precision=str(_value(document, "precision")),
+        precision=str(value(document, "precision")),
         embeddings_dtype=_dtype(document, "embeddings_dtype", ("float32", "float16", "bfloat16")),
         sizes=sizes,
         **limits,
         graphs={name: resolve_graph(spec, sizes) for name, spec in specs.items()},
         graph_paths=paths,
         grid_hw=_grid(document, sizes["N"]),
-        sections={
-            key: document[key]
-            for key in ("preprocessing", "tokenizer", "prompt", "provenance")
-            if key in document
-        },
+        sections=_sections(document, sizes),
     )
 
 
@@ -121,45 +122,28 @@ def as_text(spec: TensorSpec) -> str:
     return f"{spec.dtype} ({', '.join(str(size) for size in spec.shape)})"
 
 
-def _fail(problem: str, remedy: str) -> NoReturn:
-    raise EngineMismatch(f"{problem}; {remedy}")
-
-
 def _load(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST_NAME
     if not directory.is_dir():
-        _fail(f"model directory {directory} does not exist", "give a directory that was exported")
+        fail(f"model directory {directory} does not exist", "give a directory that was exported")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        _fail(f"{path} does not exist", f"{directory} is no model directory or is incomplete")
+        fail(f"{path} does not exist", f"{directory} is no model directory or is incomplete")
     except (OSError, ValueError) as error:
-        _fail(f"{path} cannot be read as JSON ({error})", _COPY)
+        fail(f"{path} cannot be read as JSON ({error})", _COPY)
     if not isinstance(document, dict):
-        _fail(f"{path} holds a {type(document).__name__}, not an object", _REEXPORT)
+        fail(f"{path} holds a {type(document).__name__}, not an object", REEXPORT)
     return document
-
-
-def _value(section: Mapping[str, Any], key: str) -> Any:
-    if key not in section:
-        _fail(f"{MANIFEST_NAME} lacks '{key}'", _REEXPORT)
-    return section[key]
-
-
-def _section(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    section = _value(document, key)
-    if not isinstance(section, Mapping):
-        _fail(f"'{key}' of {MANIFEST_NAME} is {section!r}, not an object", _REEXPORT)
-    return section
 
 
 def _flavour(document: Mapping[str, Any]) -> str:
     flavour = document.get("flavour", PRIMITIVE)
     if flavour not in FLAVOURS:
-        _fail(
+        fail(
             f"'flavour' of {MANIFEST_NAME} is {flavour!r}, this program knows "
             f"{', '.join(FLAVOURS)}",
-            f"update tracevlm_ros, or {_REEXPORT}",
+            f"update tracevlm_ros, or {REEXPORT}",
         )
     return str(flavour)
 
@@ -167,9 +151,9 @@ def _flavour(document: Mapping[str, Any]) -> str:
 def _dtype(document: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
     dtype = document.get(key, "float32")
     if dtype not in known:
-        _fail(
+        fail(
             f"'{key}' of {MANIFEST_NAME} is {dtype!r}, this program knows {', '.join(known)}",
-            _REEXPORT,
+            REEXPORT,
         )
     return str(dtype)
 
@@ -177,46 +161,50 @@ def _dtype(document: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str
 def _specs(
     document: Mapping[str, Any], flavour: str, graphs: Mapping[str, Any]
 ) -> dict[str, GraphSpec]:
-    layers = 1 if flavour == PRIMITIVE else _integers(document, "sizes", ("layers",))["layers"]
+    layers = 1 if flavour == PRIMITIVE else integers(document, "sizes", ("layers",))["layers"]
     cache_dtype = _dtype(document, "cache_dtype", tuple(ITEM_BYTES))
-    return graph_specs(flavour, layers, cache_dtype, track=TRACK in graphs, words=WORDS in graphs)
+    joint = _max_answers(document) > 1
+    track, words = TRACK in graphs, WORDS in graphs
+    return graph_specs(flavour, layers, cache_dtype, track=track, words=words, joint=joint)
 
 
-def _integers(document: Mapping[str, Any], key: str, names: tuple[str, ...]) -> dict[str, int]:
-    section = _section(document, key)
-    found: dict[str, int] = {}
-    for name in names:
-        value = section.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            _fail(
-                f"'{name}' in '{key}' of {MANIFEST_NAME} is {value!r}, it must be an integer >= 1",
-                _REEXPORT,
-            )
-        found[name] = value
-    return found
+def _max_answers(document: Mapping[str, Any]) -> int:
+    given = "max_answers" in section(document, "limits")
+    return integers(document, "limits", ("max_answers",))["max_answers"] if given else 1
 
 
 def _grid(document: Mapping[str, Any], tokens: int) -> tuple[int, int]:
-    grid = _value(_section(document, "prompt"), "grid_hw")
+    grid = value(section(document, "prompt"), "grid_hw")
     try:
         rows, columns = (int(side) for side in grid)
     except (TypeError, ValueError):
         rows = columns = 0
     if rows < 1 or rows * columns != tokens:
-        _fail(
+        fail(
             f"'grid_hw' in 'prompt' of {MANIFEST_NAME} is {grid!r}, its product must be N = "
             f"{tokens}",
-            _REEXPORT,
+            REEXPORT,
         )
     return rows, columns
 
 
+def _sections(document: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Those that other rooms read, refused where pictures or texts would be read otherwise here."""
+    found = {key: section(document, key) for key in SECTIONS}
+    expect(document, "preprocessing", "function", PREPROCESSING)
+    expect(document, "preprocessing", "size_hw", [sizes["H"], sizes["W"]])
+    expect(document, "preprocessing", "colour", COLOUR)
+    expect(document, "tokenizer", "library", TOKENIZER_LIBRARY)
+    expect(document, "tokenizer", "file", TOKENIZER_NAME)
+    return found
+
+
 def _graph_path(directory: Path, graphs: Mapping[str, Any], name: str) -> Path:
-    file = _value(_section(graphs, name), "file")
+    file = value(section(graphs, name), "file")
     if not isinstance(file, str) or Path(file).name != file:
-        _fail(
+        fail(
             f"file of graph '{name}' is {file!r}, it must be a plain name inside the directory",
-            _REEXPORT,
+            REEXPORT,
         )
     return directory / file
 
@@ -226,43 +214,43 @@ def _check_tensors(
 ) -> None:
     for side, tensors in (("inputs", spec.inputs), ("outputs", spec.outputs)):
         expected = describe_tensors(tensors, sizes)
-        given = _section(declared, side)
+        given = section(declared, side)
         if set(given) != set(expected):
-            _fail(
+            fail(
                 f"{side} of graph '{graph}' are {sorted(given)}, the contract asks "
                 f"{sorted(expected)}",
-                _REEXPORT,
+                REEXPORT,
             )
         for name, description in expected.items():
             if given[name] != description:
-                _fail(
+                fail(
                     f"{side[:-1]} '{name}' of graph '{graph}' is {given[name]!r}, the contract "
                     f"asks {description!r}",
-                    _REEXPORT,
+                    REEXPORT,
                 )
 
 
 def _check_files(directory: Path, files: Mapping[str, Any], graph_files: list[str]) -> None:
     for name in (*graph_files, EMBEDDINGS_NAME, TOKENIZER_NAME):
         if name not in files:
-            _fail(f"'files' of {MANIFEST_NAME} does not list {name}", _REEXPORT)
+            fail(f"'files' of {MANIFEST_NAME} does not list {name}", REEXPORT)
     for name in files:
         if Path(name).name != name:
-            _fail(f"'files' of {MANIFEST_NAME} lists {name!r}, not a plain name", _REEXPORT)
-        _check_file(directory / name, _section(files, name))
+            fail(f"'files' of {MANIFEST_NAME} lists {name!r}, not a plain name", REEXPORT)
+        _check_file(directory / name, section(files, name))
 
 
 def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
     try:
         size = path.stat().st_size
     except OSError:
-        _fail(f"{path} is missing, {MANIFEST_NAME} lists it", _COPY)
-    expected = _value(entry, "bytes")
+        fail(f"{path} is missing, {MANIFEST_NAME} lists it", _COPY)
+    expected = value(entry, "bytes")
     if size != expected:
-        _fail(f"{path} has {size} bytes, {MANIFEST_NAME} says {expected}: truncated?", _COPY)
-    found, asked = sha256_of(path), _value(entry, "sha256")
+        fail(f"{path} has {size} bytes, {MANIFEST_NAME} says {expected}: truncated?", _COPY)
+    found, asked = sha256_of(path), value(entry, "sha256")
     if found != asked:
-        _fail(
+        fail(
             f"{path} has SHA-256 {found[:12]}..., {MANIFEST_NAME} says {str(asked)[:12]}...: "
             "damaged, or of another export",
             _COPY,

@@ -6,6 +6,7 @@ graphs takes run in several calls.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -30,8 +31,9 @@ from engine.runtime.manifest import Manifest
 from engine.runtime.memory_pressure import MemoryPressure, Prefixes
 from engine.runtime.passes import Cache
 from engine.runtime.prompting import Question
+from engine.runtime.together import Prompted, answer_in_groups
 from engine.runtime.word_search import WordSearch
-from tracevlm_ros.core.engine import EngineInfo, Location, TracePrompt
+from tracevlm_ros.core.engine import AnswerPart, EngineInfo, Location, TracePrompt, TraceQuestion
 from tracevlm_ros.core.errors import EngineMismatch
 from tracevlm_ros.core.preprocess import fit_image
 from tracevlm_ros.core.strokes import as_prompt, stroke_in
@@ -71,8 +73,8 @@ class Grounded(NamedTuple):
 
 
 class ModelEngine:
-    """Implements ``core.engine.Engine``, ``Converser`` and ``Locator`` with the graphs of
-    ``manifest`` on ``backend``; ``info`` tells what the model has learned of it.
+    """Implements ``core.engine.Engine``, ``Converser``, ``JointDescriber`` and ``Locator`` with the
+    graphs of ``manifest`` on ``backend``; ``info`` tells what the model has learned of it.
 
     Owns ``backend`` and closes it.
     """
@@ -89,6 +91,7 @@ class ModelEngine:
             notes=notes,
             converses=manifest.sections["prompt"].get("dialogues") is True,
             locates=manifest.sections["prompt"].get("locates") is True,
+            max_answers=manifest.max_answers,
         )
         self._width = sizes["D"]
         reads_strokes = manifest.sections["prompt"].get("masks_from_stroke") is True
@@ -174,6 +177,20 @@ class ModelEngine:
         require_index(index, frame.trace_count)
         return self._dialogue(frame, index).ask(question, cancelled)
 
+    def describe_together(
+        self, asked: Sequence[TraceQuestion], cancelled: Callable[[int], bool] = lambda _: False
+    ) -> Iterator[AnswerPart]:
+        """See ``JointDescriber.describe_together``; beyond ``info.max_answers`` the rest follows
+        after the first ones. Errors of the arguments are raised here, not while iterating."""
+        require_open(self._closed)
+        prompts = []
+        for grounded, index, question in asked:
+            frame = _require_grounded(grounded)
+            require_index(index, frame.trace_count)
+            laid_out = self._ask(frame, index, question)
+            prompts.append(Prompted(laid_out, partial(self._prefix, frame, index, laid_out)))
+        return answer_in_groups(self._language, self._memory, prompts, cancelled)
+
     def converse(self, grounded: Any, index: int) -> Dialogue:
         """A dialogue about trace ``index`` of ``grounded``; part of the slow path."""
         require_open(self._closed)
@@ -219,16 +236,20 @@ class ModelEngine:
         return find_points(self._language, self._memory, tokens, text, cancelled)
 
     def _dialogue(self, frame: Grounded, index: int) -> Dialogue:
-        def begin(question: str | None) -> Question:
-            number, row = divmod(index, self._info.max_traces)
-            batch = frame.batches[number]
-            keypoints = int(batch.valid[row].sum())
-            enhanced, trace_tokens = host(batch.enhanced), host(batch.trace_tokens)
-            return self._language.ask(enhanced[row], trace_tokens[row, :keypoints], question)
-
         return Dialogue(
-            self._language, self._memory, begin, lambda asked: self._prefix(frame, index, asked)
+            self._language,
+            self._memory,
+            lambda question: self._ask(frame, index, question),
+            lambda asked: self._prefix(frame, index, asked),
         )
+
+    def _ask(self, frame: Grounded, index: int, question: str | None) -> Question:
+        """The prompt of a question about trace ``index``."""
+        number, row = divmod(index, self._info.max_traces)
+        batch = frame.batches[number]
+        keypoints = int(batch.valid[row].sum())
+        enhanced, trace_tokens = host(batch.enhanced), host(batch.trace_tokens)
+        return self._language.ask(enhanced[row], trace_tokens[row, :keypoints], question)
 
     def _prefix(self, frame: Grounded, index: int, asked: Question) -> Cache:
         """What every question about the trace shares, prefilled when it is first needed."""

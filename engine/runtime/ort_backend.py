@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -19,6 +19,8 @@ _ERRORS_ONLY = 3
 _INT4_IN_INT8 = "4"
 """Multiply weights of 4 bits with activations rounded to int8."""
 _SIGNS_OF_FULL_MEMORY = ("failed to allocate", "out of memory", "bad_alloc", "bad allocation")
+_SIGN_OF_CPU_NODES = "fallback to CPU EP"
+"""Of the error of a session that may not put nodes on the CPU, and would."""
 _NUMPY_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64",
                 "tensor(float16)": "float16", "tensor(bfloat16)": "bfloat16",
                 "tensor(bool)": "bool"}  # fmt: skip
@@ -51,6 +53,8 @@ class OrtBackend:
         self._device = device
         self._graphs, self._paths = manifest.graphs, manifest.graph_paths
         self._sessions: dict[str, Any] = {}
+        self.notes: tuple[str, ...] = ()
+        """Graphs of which a part does not run on ``device``."""
         for graph in self._graphs:
             if graph not in LAZY:
                 self._session(graph)
@@ -102,7 +106,11 @@ class OrtBackend:
         """Opened at once for all graphs but ``LAZY`` ones, which few callers need."""
         if graph not in self._sessions:
             path, spec = self._paths[graph], self._graphs[graph]
-            self._sessions[graph] = _open(graph, path, spec, self._device)
+            opened = _open(graph, path, spec, self._device)
+            if not opened.is_whole:
+                note = f"part of graph '{graph}' runs on the CPU: {self.name} lacks an operator"
+                self.notes = (*self.notes, note)
+            self._sessions[graph] = opened.session
         return self._sessions[graph]
 
     def close(self) -> None:
@@ -136,8 +144,9 @@ def contiguous(tensor: Tensor) -> Tensor:
 def _zeros(spec: TensorSpec, device: str) -> Any:
     shape = [int(size) for size in spec.shape]
     if spec.dtype == "bfloat16":
-        bits = np.zeros(shape, np.uint16)
-        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _BFLOAT16)
+        value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, _BFLOAT16, device)
+        value.update_inplace(np.zeros(shape, np.uint16))
+        return value
     return onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, spec.dtype), device)
 
 
@@ -155,12 +164,28 @@ def _bind(binding: Any, name: str, tensor: Tensor) -> None:
         binding.bind_cpu_input(name, tensor)
 
 
-def _open(name: str, path: Path, spec: GraphSpec, device: str) -> Any:
+class _Opened(NamedTuple):
+    """``is_whole``: every node runs on the device that was asked for."""
+
+    session: Any
+    is_whole: bool
+
+
+def _open(name: str, path: Path, spec: GraphSpec, device: str) -> _Opened:
     provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    options = session_options(THREADS[name])
+    is_whole = True
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), session_options(THREADS[name]), providers=[provider]
-        )
+        if device == "cuda":
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        except Exception as error:
+            if _SIGN_OF_CPU_NODES not in str(error):
+                raise
+            is_whole = False
+            options = session_options(THREADS[name])
+            session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:
         raise BackendError(
             f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__}: "
@@ -173,7 +198,7 @@ def _open(name: str, path: Path, spec: GraphSpec, device: str) -> Any:
         )
     _check(name, "input", session.get_inputs(), spec.inputs)
     _check(name, "output", session.get_outputs(), spec.outputs)
-    return session
+    return _Opened(session, is_whole)
 
 
 def session_options(threads: int) -> Any:

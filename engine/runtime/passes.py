@@ -40,15 +40,21 @@ class Passes(Protocol):
 
 
 class GrownCache(NamedTuple):
+    """``keys`` and ``values`` (layers, B, kv_heads, P, head_dim); the first ``skipped[b]`` places
+    of row b are padding."""
+
     keys: Tensor
     values: Tensor
+    skipped: tuple[int, ...] = (0,)
 
 
 class GrowingPasses:
-    """Every pass returns a new cache and leaves the old one as it was."""
+    """Every pass returns a new cache and leaves the old one as it was. ``max_answers``: how many
+    of them ``decode_jointly`` reads on in one pass."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, max_answers: int = 1) -> None:
         self._backend = backend
+        self.max_answers = max_answers
 
     def prefill(
         self, embeddings: NDArray[np.float32], position_ids: NDArray[np.int64]
@@ -63,14 +69,25 @@ class GrowingPasses:
         self, cache: GrownCache, embeddings: NDArray[np.float32], position_ids: NDArray[np.int64]
     ) -> Read:
         """See ``Passes.decode``."""
+        read = self.decode_jointly(cache, embeddings, position_ids)
+        return Read(read.cache, read.logits[0], read.hidden[0])
+
+    def decode_jointly(
+        self, cache: GrownCache, embeddings: NDArray[np.float32], position_ids: NDArray[np.int64]
+    ) -> Read:
+        """S more tokens of each of B answers, (B, S, D) and (3, B, S); logits (B, S, vocab) and
+        hidden (B, S, D)."""
         inputs: dict[str, Any] = {
             "embeddings": embeddings,
             "position_ids": position_ids,
             "past_keys": cache.keys,
             "past_values": cache.values,
         }
+        if self.max_answers > 1:
+            inputs["skipped"] = np.array(cache.skipped, dtype=np.int64)
         out = self._backend.run("decode", inputs, resident=_GROWN)
-        return Read(GrownCache(out["keys"], out["values"]), out["logits"][0], out["hidden"][0])
+        grown = GrownCache(out["keys"], out["values"], cache.skipped)
+        return Read(grown, out["logits"], out["hidden"])
 
 
 class Buffers:
@@ -161,4 +178,4 @@ def open_passes(backend: Backend, manifest: Manifest) -> Passes:
     """The passes of the manifest's flavour."""
     if manifest.flavour == STATIC_CACHE:
         return StaticPasses(backend, manifest)
-    return GrowingPasses(backend)
+    return GrowingPasses(backend, manifest.max_answers)

@@ -56,7 +56,9 @@ def graph_profiles(graph: str, manifest: Manifest) -> tuple[Profile, ...]:
             short = Bounds(2, codebook, codebook)
             return ({"S": single}, {"S": short}, {"S": prompts})
         past = Bounds(1, usual, cache_limit(manifest) - 1)
-        return ({"S": single, "P": past}, {"S": several, "P": past})
+        most = manifest.max_answers
+        answers = {"B": Bounds(1, 1, most)} if most > 1 else {}
+        return ({"S": single, "P": past, **answers}, {"S": several, "P": past, **answers})
     return ({},)
 
 

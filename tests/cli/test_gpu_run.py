@@ -41,6 +41,20 @@ def test_what_it_does_not_know_is_named(words: tuple[str, ...], said: str) -> No
 
 
 @pytest.mark.slow
+def test_the_shipped_model_is_rehearsed_without_a_gpu(tmp_path: Path) -> None:
+    words = ("--device", "cpu", "--steps", "nano,eager", "--rounds", "5", "--out", str(tmp_path))
+    done = run(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    engine = json.loads((tmp_path / "nano-engine-onnxruntime-cpu-4-traces.json").read_text())
+    assert engine["captions_together"]["median_ms"] > 0
+    graphs = json.loads((tmp_path / "nano-graphs-onnxruntime-cpu.json").read_text())["graphs"]
+    assert set(graphs) == {"vision", "tvp", "prefill", "decode", "mask"}
+    beside = json.loads((tmp_path / "nano-vs-eager.json").read_text())
+    assert beside["rounds"] == 5
+    assert beside["fast_path_times_faster"] > 0
+
+
+@pytest.mark.slow
 def test_the_peers_are_rehearsed_without_a_gpu(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     done = run("--device", "cpu", "--steps", "transformers", "--out", str(tmp_path))

@@ -47,6 +47,20 @@ def exported(tmp_path_factory):
     return model, directory
 
 
+def test_a_joint_decode_equals_pytorch_and_says_how_many_answers_it_takes(exported) -> None:
+    model, directory = exported
+    joint = directory.parent / "joint"
+    write(model, joint, FORM._replace(max_answers=3))
+    manifest = read_manifest(joint)
+    assert manifest.max_answers == 3
+    assert manifest.graphs["decode"].inputs["skipped"].shape == ("B",)
+    assert read_manifest(directory).max_answers == 1
+    found = measure_graphs(nano_reference(model), OrtBackend(manifest), manifest)
+    assert max(item.difference for item in found) <= 1e-4
+    for name in set(GRAPHS) - {"decode"}:
+        assert (joint / f"{name}.onnx").read_bytes() == (directory / f"{name}.onnx").read_bytes()
+
+
 def test_every_graph_equals_pytorch_and_the_report_lies_in_the_directory(exported) -> None:
     model, directory = exported
     found = check_export(

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="the tiny model is built with the package `onnx`")
 
-from engine.contract import GRAPHS
+from engine.contract import GRAPHS, SECTIONS
 from engine.runtime.manifest import read_manifest
 from tests.engine.tiny_model import LIMITS, SIZES, manifest, seal
 from tracevlm_ros.core.errors import EngineMismatch
@@ -63,6 +63,12 @@ def test_one_flipped_bit_is_found(model: Path) -> None:
         read_manifest(model)
 
 
+def test_a_tokenizer_of_another_model_is_found(model: Path) -> None:
+    flip_a_bit(model / "tokenizer.json")
+    with pytest.raises(EngineMismatch, match=r"tokenizer\.json has SHA-256 .* another export"):
+        read_manifest(model)
+
+
 def test_two_swapped_files_are_found(model: Path) -> None:
     (model / "prefill.onnx").rename(model / "spare")
     (model / "decode.onnx").rename(model / "prefill.onnx")
@@ -89,6 +95,8 @@ def _set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (_set("sizes", "D", to=7), "of graph 'vision' is .*the contract asks"),
         (_set("sizes", "N", to="4"), "'N' in 'sizes' .* is '4', it must be an integer"),
         (_set("limits", "max_traces", to=0), "'max_traces' in 'limits' .* is 0"),
+        (_set("limits", "max_answers", to=0), "'max_answers' in 'limits' .* is 0"),
+        (_set("limits", "max_answers", to=2), r"inputs of graph 'decode' .*asks .*'skipped'"),
         (_set("limits", to=[]), r"'limits' of manifest.json is \[\], not an object"),
         (_set("graphs", "tvp", "file", to="../tvp.onnx"), "must be a plain name"),
         (_set("graphs", "tvp", "inputs", to={}), r"inputs of graph 'tvp' are \[\]"),
@@ -96,6 +104,16 @@ def _set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
             _set("graphs", "mask", "outputs", "mask_logits", "dtype", to="float16"),
             "output 'mask_logits' of graph 'mask' is .*float16.* the contract asks .*float32",
         ),
+        (
+            _set("preprocessing", "size_hw", to=[16, 32]),
+            r"'size_hw' in 'preprocessing' .* is \[16, 32\], this program asks \[16, 16\]",
+        ),
+        (_set("preprocessing", "colour", to="BGR"), "'colour' .* is 'BGR', .* asks 'RGB'"),
+        (_set("preprocessing", "function", to="crop"), "'function' .* is 'crop', .*fit_image"),
+        (_set("preprocessing", to=None), "'preprocessing' of manifest.json is None, not an object"),
+        (_set("tokenizer", "file", to="other.json"), "'file' in 'tokenizer' .* is 'other.json'"),
+        (_set("tokenizer", "library", to=None), "'library' in 'tokenizer' .* asks 'tokenizers'"),
+        (_set("provenance", to="found"), "'provenance' of manifest.json is 'found', not an object"),
         (_set("prompt", "grid_hw", to=[2, 3]), r"'grid_hw' .* \[2, 3\], its product must be N = 4"),
     ],
 )
@@ -109,7 +127,10 @@ def test_a_manifest_that_breaks_the_contract_is_refused(
         read_manifest(model)
 
 
-@pytest.mark.parametrize("key", ["model_id", "precision", "sizes", "limits", "graphs", "prompt"])
+REQUIRED = ["model_id", "precision", "sizes", "limits", "graphs", *SECTIONS]
+
+
+@pytest.mark.parametrize("key", REQUIRED)
 def test_a_manifest_without_a_section_names_it(model: Path, key: str) -> None:
     document = manifest()
     del document[key]

@@ -1,6 +1,7 @@
 """Quantised directories: explicit Q/DQ, the same contract, refused where they should be."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from engine.runtime.manifest import read_manifest
 from engine.runtime.plan_cache import PlanCache
 from engine.runtime.tensorrt_library import TensorRt
 from tests.engine.test_tensorrt_real_library import real_library
-from tests.engine.tiny_model import SCRIPT, write_tiny_model
+from tests.engine.tiny_model import SCRIPT, seal, write_tiny_model
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.engine import TracePrompt
 from tracevlm_ros.core.errors import BackendError, EngineError, EngineMismatch, InputError
@@ -193,6 +194,75 @@ def test_masks_that_fall_too_far_are_refused_unless_accepted(
     assert list(out.parent.iterdir()) == []
     assert main([*words, "--scenes", "1", "--accept-loss"]) == 0
     assert "Accepted by --accept-loss" in (out / "ACCURACY.md").read_text()
+
+
+def dulled(tiny_directory: Path, directory: Path) -> Path:
+    """The tiny model, said to be fp16, whose masks are turned inside out."""
+    shutil.copytree(tiny_directory, directory)
+    graph = onnx.load(directory / "mask.onnx")
+    (last,) = [node for node in graph.graph.node if node.output[0] == "mask_logits"]
+    last.output[0] = "as_before"
+    graph.graph.node.append(onnx.helper.make_node("Neg", ["as_before"], ["mask_logits"]))
+    onnx.save(graph, directory / "mask.onnx")
+    document = json.loads((directory / "manifest.json").read_text()) | {"precision": "fp16"}
+    seal(directory, document)
+    return directory
+
+
+def test_another_back_end_is_measured_and_nothing_written(
+    tiny_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(path.name for path in tiny_directory.iterdir())
+    words = ["quantize", str(tiny_directory), "--measure-only", "--scenes", "1"]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tried"] == "fp32 on onnxruntime-cpu"
+    assert found["accuracy"]["mask_iou_against_exact"] == 1.0
+    assert "set" not in found["accuracy"]
+    pytest.importorskip("openvino")
+    written_set(tmp_path / "set")
+    assert main([*words, "--backend", "openvino-cpu", "--set", str(tmp_path / "set")]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith("# Accuracy in fp32 on openvino-cpu")
+    assert "set: captions equal to fp32's" in page
+    assert sorted(path.name for path in tiny_directory.iterdir()) == before
+
+
+def test_fp16_whose_masks_fall_by_more_than_a_point_is_refused_after_its_table(
+    tiny_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worse = dulled(tiny_directory, tmp_path / "fp16")
+    words = ["quantize", str(worse), "--measure-only", "--exact", str(tiny_directory)]
+    assert main([*words, "--scenes", "1"]) == 1
+    said = capsys.readouterr()
+    assert "| | fp32 | fp16 on onnxruntime-cpu |" in said.out
+    assert "fp16 on onnxruntime-cpu lowers the mean mask IoU" in said.err
+    assert main([*words, "--scenes", "1", "--accept-loss"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "x"], "--set and --out are needed"),
+        (["--set", "x", "--out", "y", "--backend", "auto"], "only go with --measure-only"),
+        (["--measure-only", "--out", "x"], "--measure-only writes nothing"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused(
+    tiny_directory: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["quantize", str(tiny_directory), *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_weights_outside_the_graphs_are_named(
+    tiny_directory: Path, calibration: QuantisationSet, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(tiny_directory, tmp_path / "big"))
+    (model / "language.weights").write_bytes(b"0" * 8)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(EngineMismatch, match=r"\(language\.weights\).* 2 GB; export"):
+        quantise_directory(read_manifest(model), calibration, "int8", tmp_path / "out")
 
 
 @pytest.mark.parametrize("precision", ["int8-symmetric", "fp8", "int4"])

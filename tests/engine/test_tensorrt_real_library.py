@@ -16,6 +16,7 @@ from engine.runtime.plan_cache import ENVIRONMENT, PlanCache
 from engine.runtime.plan_progress import BuildProgress
 from engine.runtime.tensorrt_library import TensorRt, find_tensorrt
 from tests.engine.tiny_model import manifest, seal, write_tiny_model
+from tests.engine.tiny_static_model import write_tiny_static_model
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.errors import BackendError, EngineError, EngineMismatch
 
@@ -51,6 +52,15 @@ def test_the_real_library_compiles_every_graph_of_the_tiny_model(
     assert all(plan["bytes"] > 1000 and Path(plan["path"]).exists() for plan in document["plans"])
     assert main(["build", str(tiny_directory)]) == 0
     assert capsys.readouterr().out.count("from the cache") == len(GRAPHS)
+
+
+def test_the_real_library_compiles_a_cache_that_is_written_in_place(
+    tmp_path: Path, cache: PlanCache
+) -> None:
+    manifest = read_manifest(write_tiny_static_model(tmp_path / "tiny"))
+    plans = PlanBuilder(manifest, real_library(), NO_GPU, cache).plans()
+    assert [plan.graph for plan in plans] == list(manifest.graphs)
+    assert all(plan.path.stat().st_size > 1000 for plan in plans)
 
 
 @pytest.mark.slow

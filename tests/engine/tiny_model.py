@@ -95,7 +95,14 @@ def manifest() -> dict[str, Any]:
             }
             for name, spec in GRAPHS.items()
         },
+        "preprocessing": {
+            "function": "tracevlm_ros.core.preprocess.fit_image",
+            "size_hw": [16, 16],
+            "colour": "RGB",
+        },
+        "tokenizer": {"library": "tokenizers", "file": "tokenizer.json"},
         "prompt": {"grid_hw": [2, 2]},
+        "provenance": {"made": "by hand"},
     }
 
 

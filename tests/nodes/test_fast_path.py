@@ -355,6 +355,55 @@ def test_a_late_description_is_cut_off_when_attention_has_moved_on(benches: list
     assert describer.inbox.drops_now() == {"description_moved_on": 1}
 
 
+def test_traces_that_wait_are_described_together_and_one_is_cut_off_alone(
+    benches: list[Bench],
+) -> None:
+    held, speaking = threading.Event(), threading.Event()
+
+    def between_words() -> None:
+        speaking.set()
+        assert held.wait(20.0)
+
+    bench = Bench(FakeEngine(), frames=100)
+    benches.append(bench)
+    first_request(bench)
+    first = later(bench.sink.jobs[0], 0, trace_id=1)
+    second = later(first, 0, trace_id=2, is_open=False)
+    sink = Sink()
+    engine = FakeEngine(between_words=between_words, max_answers=2)
+    describer = Describer(engine, sink, 4, Stopwatch(), Problems(print), stale_after_ns=200)
+    describer.offer(first)
+    describer.offer(second)
+    describer.start()
+    assert speaking.wait(20.0)
+    assert describer.pending() == 2
+    describer.offer(later(first, 200, trace_id=3))
+    held.set()
+    until(lambda: len(sink.done) == 2, "the descriptions of the second and third trace")
+    describer.stop()
+    said = [(c.trace_id, c.is_final) for c in sink.captions]
+    assert said[:3] == [(1, False), (2, False), (2, False)]
+    assert [trace_id for trace_id, is_final in said if is_final] == [2, 3]
+    assert describer.inbox.drops_now() == {"description_moved_on": 1}
+
+
+def test_all_that_fail_together_are_counted(benches: list[Bench]) -> None:
+    def fail() -> None:
+        raise BackendError("out of memory", is_out_of_memory=True)
+
+    bench = Bench(FakeEngine(), frames=100)
+    benches.append(bench)
+    first_request(bench)
+    job = bench.sink.jobs[0]
+    engine = FakeEngine(between_words=fail, max_answers=3)
+    describer = Describer(engine, Sink(), 4, Stopwatch(), Problems(print))
+    for trace_id in (1, 2, 3):
+        describer.offer(later(job, 0, trace_id=trace_id))
+    describer.start()
+    until(lambda: describer.inbox.drops_now()["slow_path_failed"] == 3, "three failures")
+    describer.stop()
+
+
 def test_a_question_whose_answer_fails_is_refused_with_the_reason(benches: list[Bench]) -> None:
     def fail() -> None:
         raise BackendError("out of memory", is_out_of_memory=True)

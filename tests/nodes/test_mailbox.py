@@ -50,6 +50,14 @@ def test_one_key_too_many_drops_the_one_that_waited_longest() -> None:
     assert inbox.drops_now() == {"full": 1}
 
 
+def test_a_run_ends_before_what_does_not_belong_and_at_the_limit() -> None:
+    box: KeyedMailbox[int] = KeyedMailbox(Inbox(), 9, Replaced("superseded", "full"))
+    for key in (2, 4, 5, 6, 8, 10, 12):
+        box.put(key, key)
+    runs = [box.take_run(3, lambda item: item % 2 == 0) for _ in range(5)]
+    assert runs == [[2, 4], [5], [6, 8, 10], [12], []]
+
+
 def test_a_waiting_thread_wakes_for_any_queue_of_its_inbox() -> None:
     inbox = Inbox()
     first: NewestQueue[int] = NewestQueue(inbox, 1, "full")

@@ -2,7 +2,8 @@
 
 The fast path is encode, ground and segment of one 640x480 frame with --traces traces. A caption is
 forced to --tokens words, then [SEG], the codebook pass and the mask of that trace, so that models
-that say more or less can be compared. Times are wall time in milliseconds: median, tenth and
+that say more or less can be compared. With several traces, captions of all of them are also timed
+one after the other and together, in turns. Times are wall time in milliseconds: median, tenth and
 ninetieth percentile. Load and memory are those of a fresh process that gives one mask and caption.
 """
 
@@ -28,7 +29,7 @@ from engine.runtime.model_engine import ModelEngine
 from engine.runtime.priority import give_way
 from engine.runtime.prompting import open_prompting
 from tracevlm_ros.cli.forced_length import ForcedLength
-from tracevlm_ros.core.engine import TracePrompt
+from tracevlm_ros.core.engine import TracePrompt, TraceQuestion
 from tracevlm_ros.core.errors import ConfigError, EngineError
 from tracevlm_ros.core.types import Image
 
@@ -42,6 +43,14 @@ GOALS = {
     "first_result_s": 2.0,
     "rss_mb": 400.0,
 }
+TIMED = (
+    "fast_path",
+    "fast_path_describing",
+    "fast_path_busy_core",
+    "caption",
+    "captions_in_turn",
+    "captions_together",
+)
 _FIRST_RESULT = """
 import json, resource, sys, time
 start = time.perf_counter()
@@ -161,6 +170,7 @@ def measure(subject: Subject, frames: int) -> dict[str, Any]:
     results = {
         "fast_path": with_fps(fast_path(subject), frames),
         "caption": {**spread(caption_ms)._asdict(), "tokens": subject.forced.words},
+        **captions_of_all(subject, max(frames // 4, 3)),
     }
     frame = fast_path(subject)
     with describing(subject) as told:
@@ -197,6 +207,36 @@ def caption(subject: Subject) -> Callable[[], None]:
         engine.segment(grounded, [last.seg_embeddings])
 
     return describe
+
+
+def captions_of_all(subject: Subject, times: int) -> dict[str, Any]:
+    """Captions of all traces of one frame, one after the other and together, in turns; nothing for
+    one trace."""
+    engine, count = subject.engine, len(subject.prompts)
+    if count == 1:
+        return {}
+    features = engine.encode(subject.image_rgb)
+
+    def in_turn() -> None:
+        grounded = engine.ground(features, subject.prompts)
+        for index in range(count):
+            subject.forced.begin()
+            *_, _ = engine.describe(grounded, index)
+
+    def together() -> None:
+        grounded = engine.ground(features, subject.prompts)
+        subject.forced.begin(count)
+        *_, _ = engine.describe_together([TraceQuestion(grounded, i) for i in range(count)])
+
+    if count > engine.info.max_answers:
+        return {"captions_in_turn": spread(repeat(in_turn, times))._asdict()}
+    found: dict[str, list[float]] = {"captions_in_turn": [], "captions_together": []}
+    for _ in range(times):
+        for name, call in (("captions_in_turn", in_turn), ("captions_together", together)):
+            start = time.perf_counter()
+            call()
+            found[name].append((time.perf_counter() - start) * 1e3)
+    return {name: spread(times_ms)._asdict() for name, times_ms in found.items()}
 
 
 @contextlib.contextmanager
@@ -276,7 +316,7 @@ def as_text(results: Mapping[str, Any]) -> str:
     lines = [f"{about}, {results['traces']} trace(s)"]
     lines += [f"  note: {note}" for note in results["notes"]]
     lines.append(f"  load average at the start {results['machine']['load_average']}")
-    for name in ("fast_path", "fast_path_describing", "fast_path_busy_core", "caption"):
+    for name in TIMED:
         if name in results:
             row = results[name]
             rate = f", {row['fps']} frames/s" if "fps" in row else ""

@@ -13,21 +13,22 @@ class ForcedLength:
     """A back end that lets the model say ``words`` words, then ``[SEG]``, whatever it wants.
 
     All graphs run as they are; only the logits of ``decode`` are overwritten. ``begin`` before
-    each description.
+    each description, or before several that are said together.
     """
 
     def __init__(self, backend: Backend, words: int, word_id: int, seg_id: int) -> None:
         self._backend = backend
         self.words = words
         self._word_id, self._seg_id = word_id, seg_id
-        self._left = words
+        self._left, self._prompts = words, 1
 
     @property
     def name(self) -> str:
         return self._backend.name
 
-    def begin(self) -> None:
-        self._left = self.words
+    def begin(self, answers: int = 1) -> None:
+        """The prompts of ``answers`` descriptions are read, then all are said in lockstep."""
+        self._left, self._prompts = self.words, answers
 
     def run(
         self,
@@ -40,7 +41,10 @@ class ForcedLength:
         if graph == "decode":
             said = self._word_id if self._left > 0 else self._seg_id
             out["logits"][..., said] = np.float32(1e4)
-            self._left -= 1
+            if self._prompts > 1:
+                self._prompts -= 1
+            else:
+                self._left -= 1
         return out
 
     def zeros(self, specs: Mapping[str, TensorSpec]) -> dict[str, Resident]:

@@ -5,6 +5,11 @@ every product. Then both models answer for held-out synthetic scenes and for the
 goes into ACCURACY.md and the manifest. Where masks fall by more than one IoU point, nothing is
 written unless --accept-loss is given. int8 is for ONNX Runtime on a CPU; int8-symmetric and fp8 are
 for TensorRT; int4 stores the language model's weights in blocks of 32.
+
+--measure-only writes no model: it prints the table of MODEL as it is, run by --backend, beside the
+fp32 model in ONNX Runtime on the CPU, and ends with 1 where masks fall by more than one point. So
+an fp16 or bf16 export is measured (`quantize FP16_DIR --measure-only --exact FP32_DIR`), and a
+back end that computes in another type.
 """
 
 import argparse
@@ -12,17 +17,17 @@ import json
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from calibration.quantisation_set import QuantisationSet, read_set
 from engine.contract import GRAPHS
 from engine.export.precisions import RECIPES
 from engine.export.quantised_directory import drafted, quantise_directory, record_accuracy
 from engine.runtime import load_engine
-from engine.runtime.loading import model_directory
+from engine.runtime.loading import BACKENDS, model_directory
 from engine.runtime.manifest import read_manifest
 from tracevlm_ros.cli.bench_report import counter
-from tracevlm_ros.core.errors import EngineError
+from tracevlm_ros.core.errors import ConfigError, EngineError
 from tracevlm_ros.core.settings import require_range
 from tracevlm_ros.evaluation.benchmarks.precision import MOST_LOSS, as_markdown, compare_precisions
 from tracevlm_ros.evaluation.benchmarks.synthetic import looks
@@ -31,21 +36,32 @@ from tracevlm_ros.evaluation.benchmarks.synthetic import looks
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="'nano' or an exported fp32 model directory")
     parser.add_argument(
-        "--set", type=Path, required=True, help="from `tracevlm calibrate quantize`"
+        "--set", type=Path, help="from `tracevlm calibrate quantize`; without it nothing is written"
     )
     parser.add_argument("--precision", choices=tuple(RECIPES), default="int8")
-    parser.add_argument("--out", type=Path, required=True, help="model directory to write")
+    parser.add_argument("--out", type=Path, help="model directory to write")
+    parser.add_argument("--measure-only", action="store_true", help="write no model")
+    parser.add_argument("--backend", default="onnxruntime-cpu", choices=BACKENDS,
+                        help="with --measure-only: what runs MODEL")  # fmt: skip
+    parser.add_argument("--exact", metavar="DIR",
+                        help="with --measure-only: its fp32 directory (MODEL itself)")  # fmt: skip
     parser.add_argument("--keep", nargs="*", default=[], choices=tuple(GRAPHS), metavar="GRAPH",
                         help="graphs to leave in fp32, beyond those that always are")  # fmt: skip
     parser.add_argument("--scenes", type=int, default=40, help="synthetic scenes to measure on")
     parser.add_argument("--accept-loss", action="store_true",
-                        help="write it although its masks are worse")  # fmt: skip
+                        help="take it although its masks are worse")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Quantise, measure, and write or refuse (EngineError, nothing is left behind)."""
     require_range("--scenes", arguments.scenes, 1, 10_000)
+    if arguments.measure_only:
+        return _measure_only(arguments)
+    if arguments.set is None or arguments.out is None:
+        raise ConfigError("--set and --out are needed to quantise; or give --measure-only")
+    if arguments.exact is not None or arguments.backend != "onnxruntime-cpu":
+        raise ConfigError("--exact and --backend only go with --measure-only")
     manifest = read_manifest(model_directory(arguments.model))
     calibration = read_set(arguments.set)
     precision, out = arguments.precision, arguments.out
@@ -54,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
             manifest, calibration, precision, draft, tuple(arguments.keep), _say
         )
         _say("measuring")
-        figures = _measure(manifest.directory, draft, calibration, arguments.scenes)
+        exact, tried = Subject(manifest.directory), Subject(draft)
+        figures = _measure(exact, tried, calibration, arguments.scenes)
         refusal = _refusal(figures, precision)
         if refusal and not arguments.accept_loss:
             raise EngineError(refusal)
@@ -71,12 +88,44 @@ def _say(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
 
 
-def _measure(exact: Path, tried: Path, calibration: QuantisationSet, scenes: int) -> dict[str, Any]:
-    samples = list(zip(calibration.frames, calibration.prompts, strict=True))
+class Subject(NamedTuple):
+    """A model directory, and what runs it."""
+
+    directory: Path
+    backend: str = "onnxruntime-cpu"
+
+
+def _measure_only(arguments: argparse.Namespace) -> int:
+    if arguments.out is not None:
+        raise ConfigError("--measure-only writes nothing; leave out --out")
+    tried = Subject(model_directory(arguments.model), arguments.backend)
+    exact = Subject(model_directory(arguments.exact or arguments.model))
+    precision = read_manifest(exact.directory).precision
+    if precision != "fp32":
+        raise ConfigError(f"{exact.directory} is {precision}; give the fp32 one with --exact")
+    calibration = None if arguments.set is None else read_set(arguments.set)
+    figures = _measure(exact, tried, calibration, arguments.scenes)
+    name = f"{read_manifest(tried.directory).precision} on {tried.backend}"
+    as_json = {"tried": name, "accuracy": figures}
+    print(json.dumps(as_json, indent=2) if arguments.json else as_markdown(figures, name, []))
+    refusal = _refusal(figures, name)
+    if refusal and not arguments.accept_loss:
+        raise EngineError(refusal)
+    return 0
+
+
+def _measure(
+    exact: Subject, tried: Subject, calibration: QuantisationSet | None, scenes: int
+) -> dict[str, Any]:
+    samples = (
+        []
+        if calibration is None
+        else list(zip(calibration.frames, calibration.prompts, strict=True))
+    )
     progress = counter(sum(1 for _ in looks(scenes)))
     with (
-        closing(load_engine(exact, backend="onnxruntime-cpu")) as one,
-        closing(load_engine(tried, backend="onnxruntime-cpu")) as other,
+        closing(load_engine(*exact)) as one,
+        closing(load_engine(*tried)) as other,
     ):
         return compare_precisions(one, other, scenes, samples, progress)
 

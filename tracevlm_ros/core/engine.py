@@ -13,6 +13,7 @@ class EngineInfo(NamedTuple):
     """Who answers: shown in captions, diagnostics and reports.
 
     ``notes`` says what the caller did not ask for, such as a fall-back to another back end.
+    ``max_answers``: how many answers one pass of the language model reads on.
     ``converses``: the model has learned to read a question after others; ``locates``: to find what
     a text describes.
     """
@@ -26,6 +27,7 @@ class EngineInfo(NamedTuple):
     notes: tuple[str, ...] = ()
     converses: bool = False
     locates: bool = False
+    max_answers: int = 1
 
 
 class TracePrompt(NamedTuple):
@@ -63,6 +65,34 @@ class Locator(Protocol):
         """Find ``text`` in the frame of ``features`` (from ``encode``); None when nothing fits.
 
         Runs where ``describe`` runs, never at the same time; returns None soon once cancelled.
+        """
+
+
+class TraceQuestion(NamedTuple):
+    """Trace ``trace`` of the frame ``grounded``, and what is asked about it; None: describe it."""
+
+    grounded: Any
+    trace: int
+    question: str | None = None
+
+
+class AnswerPart(NamedTuple):
+    """``description`` is of the question in ``place`` of those that were asked."""
+
+    place: int
+    description: Description
+
+
+@runtime_checkable
+class JointDescriber(Protocol):
+    """An engine that answers several questions in one go, ``info.max_answers`` at a time."""
+
+    def describe_together(
+        self, asked: Sequence[TraceQuestion], cancelled: Callable[[int], bool] = lambda _: False
+    ) -> Iterator[AnswerPart]:
+        """Stream the answers side by side, each as ``describe`` would give it.
+
+        ``cancelled(place)`` ends one answer and leaves the rest. Runs where ``describe`` runs.
         """
 
 

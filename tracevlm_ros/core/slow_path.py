@@ -1,11 +1,12 @@
 """The slow path: one request of the pipeline, answered by the language model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.engine import AnswerPart, Engine, JointDescriber, TraceQuestion
 from tracevlm_ros.core.types import Caption, Description, Frame, Keypoints, TraceSnapshot
 
 
@@ -44,6 +45,38 @@ def describe(
     """Stream the answer to ``request``; its last item is final unless it was cancelled."""
     parts = engine.describe(request.grounded, request.place, request.question, cancelled)
     return captions_of(engine.info.model_id, request, parts)
+
+
+class CaptionPart(NamedTuple):
+    """A part of the answer to the request in ``place``."""
+
+    place: int
+    caption: Caption
+    description: Description
+
+
+def describe_together(
+    engine: Engine, requests: Sequence[DescribeRequest], cancelled: Callable[[int], bool]
+) -> Iterator[CaptionPart]:
+    """Stream the answers to ``requests``: side by side from an engine that can, else in turn.
+
+    ``cancelled(place)`` ends one answer and leaves the rest.
+    """
+    for place, description in _parts(engine, requests, cancelled):
+        caption = _caption(engine.info.model_id, requests[place], description)
+        yield CaptionPart(place, caption, description)
+
+
+def _parts(
+    engine: Engine, requests: Sequence[DescribeRequest], cancelled: Callable[[int], bool]
+) -> Iterator[AnswerPart]:
+    asked = [TraceQuestion(item.grounded, item.place, item.question) for item in requests]
+    if isinstance(engine, JointDescriber) and engine.info.max_answers > 1:
+        yield from engine.describe_together(asked, cancelled)
+        return
+    for place, (grounded, index, question) in enumerate(asked):
+        for part in engine.describe(grounded, index, question, partial(cancelled, place)):
+            yield AnswerPart(place, part)
 
 
 def captions_of(

@@ -1,14 +1,20 @@
-"""The thread of the slow path: one description at a time, streamed as it is written."""
+"""The thread of the slow path: descriptions streamed as they are written, several at a time where
+the engine can say them together."""
 
-import threading
 import time
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from engine.runtime.priority import give_way
 from tracevlm_ros.core.dialogues import Dialogues
 from tracevlm_ros.core.engine import Engine, locator_of
 from tracevlm_ros.core.errors import TraceVLMError
-from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest, describe
+from tracevlm_ros.core.slow_path import (
+    CaptionPart,
+    DescribeRequest,
+    LocateRequest,
+    describe_together,
+)
 from tracevlm_ros.core.types import Caption, Description
 from tracevlm_ros.nodes.fast_path import Arrival, Question, Search
 from tracevlm_ros.nodes.mailbox import Inbox, KeyedMailbox, Replaced
@@ -32,6 +38,13 @@ class SearchJob(NamedTuple):
     search: Search
 
 
+class UnderWay(NamedTuple):
+    """What the thread works on; ``moved_on``: places of jobs from which attention has moved on."""
+
+    jobs: list[Job | SearchJob]
+    moved_on: set[int]
+
+
 class SlowSink(Protocol):
     """Where descriptions go; called in the describer's thread."""
 
@@ -41,9 +54,10 @@ class SlowSink(Protocol):
 
 
 class Describer(Worker):
-    """Runs ``describe`` on the newest state of each trace; questions go in line with the rest.
+    """Describes the newest state of each trace; questions go in line with the rest, each alone.
 
-    A description that can only come too late (``stale_after_ns`` of the data's time have passed) is
+    What waits is described together, as many at a time as ``engine.info.max_answers``. A
+    description that can only come too late (``stale_after_ns`` of the data's time have passed) is
     cut off between two tokens when attention has moved on, see ``moved_on``. Counts in
     ``inbox.drops``: ``request_superseded``, ``request_queue_full``, ``description_moved_on``,
     ``description_cancelled`` (by deactivation).
@@ -69,8 +83,7 @@ class Describer(Worker):
         )
         self.stale_after_ns = stale_after_ns
         self._asked = 0
-        self._current: Job | SearchJob | None = None
-        self._moved_on = threading.Event()
+        self._under_way = UnderWay([], set())
 
     def offer(self, job: Job | SearchJob) -> None:
         """Never blocks. What was asked never replaces, and is never replaced by, a description."""
@@ -79,13 +92,14 @@ class Describer(Worker):
             self._jobs.put(("asked", self._asked), job)
             return
         self._jobs.put(job.request.trace_id, job)
-        current = self._current
-        if isinstance(current, Job) and moved_on(current, job, self.stale_after_ns):
-            self._moved_on.set()
+        under_way = self._under_way
+        for place, current in enumerate(under_way.jobs):
+            if isinstance(current, Job) and moved_on(current, job, self.stale_after_ns):
+                under_way.moved_on.add(place)
 
     def pending(self) -> int:
-        """Requests that wait, and the one that is being answered."""
-        return len(self._jobs) + (self._current is not None)
+        """Requests that wait, and those that are being answered."""
+        return len(self._jobs) + len(self._under_way.jobs)
 
     def clear(self) -> None:
         """Drop what waits, and forget what was asked; only while the thread does not run."""
@@ -93,20 +107,19 @@ class Describer(Worker):
         self._jobs.clear("request_deactivated")
 
     def work(self) -> None:
-        """Describe one trace, or wait for a request."""
-        job = self._jobs.take()
-        if job is None:
+        """Describe what waits, answer one question, or wait for a request."""
+        taken = self._jobs.take_run(self._engine.info.max_answers, is_description)
+        if not taken:
             self.inbox.wait_for(lambda: self.is_stopping or len(self._jobs) > 0, None)
             return
-        self._moved_on.clear()
-        self._current = job
+        self._under_way = UnderWay(taken, set())
         try:
-            if isinstance(job, SearchJob):
-                self._find(job)
-            else:
-                self._answer(job)
+            for job in taken:
+                if isinstance(job, SearchJob):
+                    self._find(job)
+            self._answer([job for job in taken if isinstance(job, Job)])
         finally:
-            self._current = None
+            self._under_way = UnderWay([], set())
 
     def _find(self, job: SearchJob) -> None:
         start_s = time.monotonic()
@@ -124,46 +137,62 @@ class Describer(Worker):
         self._stopwatch.add("locate", start_s)
         search.found(request.frame, location)
 
-    def _answer(self, job: Job) -> None:
+    def _answer(self, jobs: list[Job]) -> None:
         start_s = time.monotonic()
-        self._stopwatch.add("describe_queue", job.arrival.received_s, start_s)
+        for job in jobs:
+            self._stopwatch.add("describe_queue", job.arrival.received_s, start_s)
+        told: set[int] = set()
+        spoken: set[int] = set()
         try:
-            caption, last = self._describe(job, start_s)
+            for place, caption, description in self._parts(jobs):
+                if place not in spoken:
+                    spoken.add(place)
+                    self._stopwatch.add("describe_first_word", start_s)
+                self._sink.caption_written(caption, jobs[place])
+                if description.is_final:
+                    told.add(place)
+                    self._stopwatch.add("describe_whole", start_s)
+                    self._sink.description_done(jobs[place].request, description)
+                    _answered(jobs[place].question, caption)
         except TraceVLMError as error:
-            if job.question is not None and job.question.refused is not None:
-                job.question.refused(str(error))
+            untold = [job for place, job in enumerate(jobs) if place not in told]
+            self.inbox.count_drop("slow_path_failed", max(len(untold) - 1, 0))  # one by the worker
+            for job in untold:
+                _refused(job.question, str(error))
             raise
-        if caption is None or last is None or not last.is_final:
-            has_moved_on = self._moved_on.is_set() and not self.is_stopping
+        for place in set(range(len(jobs))) - told:
+            has_moved_on = place in self._under_way.moved_on and not self.is_stopping
             self.inbox.count_drop(
                 "description_moved_on" if has_moved_on else "description_cancelled"
             )
-            if job.question is not None and job.question.refused is not None:
-                job.question.refused("the answer was cancelled: the node is being deactivated")
-            return
-        self._stopwatch.add("describe_whole", start_s)
-        self._sink.description_done(job.request, last)
-        if job.question is not None and job.question.answered is not None:
-            job.question.answered(caption)
+            _refused(
+                jobs[place].question, "the answer was cancelled: the node is being deactivated"
+            )
 
-    def _describe(self, job: Job, start_s: float) -> tuple[Caption | None, Description | None]:
-        caption: Caption | None = None
-        part: Description | None = None
-        parts = (
-            describe(self._engine, job.request, self._is_cut_off)
-            if job.question is None
-            else self._dialogues.ask(job.request, self._is_cut_off)
-        )
-        for written in parts:
-            caption, part = written
-            if start_s:
-                self._stopwatch.add("describe_first_word", start_s)
-                start_s = 0.0
-            self._sink.caption_written(caption, job)
-        return caption, part
+    def _parts(self, jobs: list[Job]) -> Iterator[CaptionPart]:
+        if len(jobs) == 1 and jobs[0].question is not None:
+            answer = self._dialogues.ask(jobs[0].request, lambda: self._is_cut_off(0))
+            return (CaptionPart(0, *part) for part in answer)
+        requests = [job.request for job in jobs]
+        return describe_together(self._engine, requests, self._is_cut_off)
 
-    def _is_cut_off(self) -> bool:
-        return self.is_stopping or self._moved_on.is_set()
+    def _is_cut_off(self, place: int) -> bool:
+        return self.is_stopping or place in self._under_way.moved_on
+
+
+def _answered(question: Question | None, caption: Caption) -> None:
+    if question is not None and question.answered is not None:
+        question.answered(caption)
+
+
+def _refused(question: Question | None, why: str) -> None:
+    if question is not None and question.refused is not None:
+        question.refused(why)
+
+
+def is_description(job: Job | SearchJob) -> bool:
+    """Whether ``job`` can be answered beside others: no question, no search."""
+    return isinstance(job, Job) and job.question is None
 
 
 def moved_on(current: Job, newer: Job, stale_after_ns: int) -> bool:

@@ -127,6 +127,18 @@ class KeyedMailbox(Generic[T]):
         with self._inbox.changed:
             return self._items.popitem(last=False)[1] if self._items else None
 
+    def take_run(self, limit: int, belongs: Callable[[T], bool]) -> list[T]:
+        """The item of the key that waits longest, and after one that ``belongs`` those behind it
+        that do, at most ``limit``; none when nothing waits."""
+        taken: list[T] = []
+        with self._inbox.changed:
+            while self._items and len(taken) < limit:
+                item = next(iter(self._items.values()))
+                if taken and not (belongs(taken[0]) and belongs(item)):
+                    break
+                taken.append(self._items.popitem(last=False)[1])
+        return taken
+
     def clear(self, reason: str) -> None:
         """Drop everything, counted under ``reason``."""
         with self._inbox.changed:

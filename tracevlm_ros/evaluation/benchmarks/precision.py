@@ -1,8 +1,8 @@
 """What a model loses in another precision: both engines on the same looks, side by side.
 
 Held-out synthetic scenes have a truth; the frames of a calibration set only show whether the two
-agree. The engine writes no traces yet, so LBM compares the boxes of the masks of one scene, look
-after look, with the boxes of the truth.
+agree. Without samples there are no figures of a set. The engine writes no traces yet, so LBM
+compares the boxes of the masks of one scene, look after look, with the boxes of the truth.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +57,7 @@ def compare_precisions(
             "exact": _lbm([(pair.look, pair.exact.mask) for pair in pairs]),
             "tried": _lbm([(pair.look, pair.tried.mask) for pair in pairs]),
         },
-        "set": _on_set(exact, tried, samples),
+        **({"set": _on_set(exact, tried, samples)} if samples else {}),
     }
 
 
@@ -118,23 +118,26 @@ def _box(mask: BoolArray) -> FloatArray:
 
 def as_markdown(figures: dict[str, Any], precision: str, remarks: Sequence[str]) -> str:
     """The accuracy table as a page of its own."""
-    truth, boxes, on_set = (
-        figures[key] for key in ("mask_iou_against_truth", "mask_box_lbm_k0", "set")
-    )
+    truth, boxes = figures["mask_iou_against_truth"], figures["mask_box_lbm_k0"]
     rows = [
         ("mask IoU against truth", f"{truth['exact']:.4f}", f"{truth['tried']:.4f}"),
         ("mask IoU against fp32", "1", f"{figures['mask_iou_against_exact']:.4f}"),
         ("captions equal to fp32's", "1", f"{figures['captions_equal']:.4f}"),
         ("LBM (k=0) of mask boxes, lower is better", f"{boxes['exact']:.4f}",
          f"{boxes['tried']:.4f}"),
-        ("set: mask IoU against fp32", "1", f"{on_set['mask_iou_against_exact']:.4f}"),
-        ("set: captions equal to fp32's", "1", f"{on_set['captions_equal']:.4f}"),
     ]  # fmt: skip
+    samples = ""
+    if on_set := figures.get("set"):
+        samples = f" and the {on_set['samples']} samples of the calibration set"
+        rows += [
+            ("set: mask IoU against fp32", "1", f"{on_set['mask_iou_against_exact']:.4f}"),
+            ("set: captions equal to fp32's", "1", f"{on_set['captions_equal']:.4f}"),
+        ]
     table = "\n".join(f"| {name} | {one} | {other} |" for name, one, other in rows)
     return (
         f"# Accuracy in {precision}\n\n"
         f"Measured on {figures['looks']} looks at held-out synthetic scenes (`tracevlm bench "
-        f"synthetic`) and the {on_set['samples']} samples of the calibration set.\n\n"
+        f"synthetic`){samples}.\n\n"
         f"| | fp32 | {precision} |\n|---|---|---|\n{table}\n"
         + "".join(f"\n{remark}\n" for remark in remarks)
     )
