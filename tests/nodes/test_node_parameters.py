@@ -9,7 +9,7 @@ from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import DescribeParameters
 
 from tests.nodes.conftest import Ros
-from tests.nodes.rig import NAME, Rig, make_node
+from tests.nodes.rig import Rig, make_node
 from tracevlm_msgs.msg import Trace
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.nodes import convert, qos
@@ -50,7 +50,7 @@ def test_a_setting_of_the_pipeline_is_described_with_its_range(ros: Ros, rig: Ri
     request = DescribeParameters.Request(
         names=["pipeline.live.linger_ms", "pipeline.tracking.window_px", "pipeline.trace.detector"]
     )
-    answer = ros.call(rig.node, DescribeParameters, f"{NAME}/describe_parameters", request)
+    answer = ros.call(rig.node, DescribeParameters, f"{rig.name}/describe_parameters", request)
     linger, window, detector = answer.descriptors
     assert "closed trace" in linger.description
     (span,) = linger.floating_point_range
