@@ -69,11 +69,11 @@ def test_the_real_library_compiles_every_graph_of_the_packaged_model(
 ) -> None:
     real_library()
     try:
-        model_directory("nano")
+        graphs = read_manifest(model_directory("nano")).graphs
     except EngineError as error:
         pytest.skip(str(error))
     assert main(["build", "nano", "--cache", str(tmp_path / "plans")]) == 0
-    assert capsys.readouterr().out.count("built in") == len(GRAPHS)
+    assert capsys.readouterr().out.count("built in") == len(graphs)
 
 
 def test_the_real_library_tells_progress_and_can_be_cancelled(

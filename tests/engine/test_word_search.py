@@ -9,12 +9,14 @@ from engine.export.directory import DEFAULT_LIMITS, Form
 from engine.export.model_directory import nano_reference, write_model_directory
 from engine.export.parity import measure_graphs
 from engine.runtime import load_engine
-from engine.runtime.loading import load_backend
+from engine.runtime.loading import load_backend, model_directory
 from engine.runtime.manifest import read_manifest
 from tests.training.tiny import tiny_model
-from tracevlm_ros.core.errors import EngineMismatch
+from tracevlm_ros.core.errors import EngineError, EngineMismatch
 from tracevlm_ros.core.strokes import as_prompt, stroke_in
+from training.data.synthetic import SyntheticConfig, SyntheticScenes
 from training.data.worded import token_rows
+from training.evaluation.located import share_inside, singular
 from training.tokenizer import encode_words, load_tokenizer
 
 BACKENDS = ["onnxruntime-cpu", "openvino-cpu"]
@@ -107,3 +109,25 @@ def test_texts_that_cannot_be_read_are_refused(tmp_path, text, said) -> None:
     with pytest.raises(EngineMismatch, match=said):
         engine.locate(features, text)
     engine.close()
+
+
+def test_the_shipped_model_finds_what_is_described() -> None:
+    try:
+        engine = load_engine(model_directory("nano"), backend="onnxruntime-cpu")
+    except EngineError as error:
+        pytest.skip(str(error))
+    scenes = SyntheticScenes(SyntheticConfig(photo_background_share=0.0), 256)
+    inside, wrong = [], 0
+    for number in range(8):
+        sample = scenes.sample(np.random.default_rng((77, number)))
+        features = engine.encode(sample.image_rgb)
+        for description, item in singular(sample):
+            found = engine.locate(features, description)
+            inside.append(0.0 if found is None else share_inside(found.points, item.mask))
+        absent = "a large rough purple crescent"
+        if absent not in {item.answers[0][1] for item in sample.instances}:
+            wrong += engine.locate(features, absent) is not None
+    engine.close()
+    assert len(inside) > 15
+    assert np.mean(inside) >= 0.8
+    assert wrong <= 1
