@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.contract import PRIMITIVE, TRACK
+from engine.contract import PRIMITIVE, TRACK, WORDS
 from engine.runtime.backend import Backend, host
 from engine.runtime.call_sizes import shape_of
 from engine.runtime.loading import BACKENDS, LoadedBackend, load_backend, model_directory
@@ -34,6 +34,7 @@ STAYS = {
     "decode": ("keys", "values"),
     "mask": (),
     TRACK: (),
+    WORDS: (),
 }
 
 

@@ -48,7 +48,7 @@ def test_the_shipped_model_is_rehearsed_without_a_gpu(tmp_path: Path) -> None:
     engine = json.loads((tmp_path / "nano-engine-onnxruntime-cpu-4-traces.json").read_text())
     assert engine["captions_together"]["median_ms"] > 0
     graphs = json.loads((tmp_path / "nano-graphs-onnxruntime-cpu.json").read_text())["graphs"]
-    assert set(graphs) == {"vision", "tvp", "prefill", "decode", "mask"}
+    assert set(graphs) == {"vision", "tvp", "prefill", "decode", "mask", "words"}
     beside = json.loads((tmp_path / "nano-vs-eager.json").read_text())
     assert beside["rounds"] == 5
     assert beside["fast_path_times_faster"] > 0

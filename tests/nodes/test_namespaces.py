@@ -13,7 +13,7 @@ from tracevlm_ros.nodes import qos
 
 FIRST = {"left": 1, "right": 101}
 COUNTS = {"left": 14, "right": 9}
-PARTS = ("input", "engine", "latency", "drops")
+PARTS = ("input", "engine", "latency", "drops", "attention")
 
 
 def values(rig: Rig, part: str) -> dict[str, str]:

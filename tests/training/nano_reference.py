@@ -21,8 +21,10 @@ def configs() -> dict[str, ModelConfig]:
 
 
 def filled_model(config: ModelConfig) -> TraceVLM:
-    """A tiny network whose weights follow from their order alone, whatever torch's generator."""
+    """A tiny network whose weights follow from their order alone, whatever torch's generator;
+    without the map of words, which stands beside it."""
     model = tiny_model(config).eval()
+    model.word_map = None
     with torch.no_grad():
         for number, parameter in enumerate(model.parameters()):
             steps = torch.arange(parameter.numel(), dtype=torch.float64)

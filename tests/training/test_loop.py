@@ -65,8 +65,10 @@ def test_vision_stage_trains_the_encoder_alone_and_joint_starts_from_it(tmp_path
 
 def test_freezing_counts_the_parameters_that_train() -> None:
     model = tiny_model()
-    everything = sum(p.numel() for p in model.parameters())
+    words = sum(p.numel() for p in model.word_map.parameters())
+    everything = sum(p.numel() for p in model.parameters()) - words
     assert freeze_for("joint", model) == everything
+    assert freeze_for("words", model) == words
     encoder = sum(p.numel() for p in model.visual.parameters())
     heads = sum(p.numel() for p in model.patch_heads.parameters())
     assert freeze_for("vision", model) == encoder + heads < everything

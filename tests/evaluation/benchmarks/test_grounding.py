@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.runtime.fake import FakeEngine
 from tests.evaluation.adapters.tiny_sets import (
     PHOTO_HW,
     SQUARE,
@@ -16,8 +17,9 @@ from tests.evaluation.adapters.tiny_sets import (
     write_json,
 )
 from tracevlm_ros.cli.main import main
-from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.errors import EngineMismatch, InputError
 from tracevlm_ros.evaluation.adapters.panoptic_narratives import read_grounded_narratives
+from tracevlm_ros.evaluation.benchmarks.grounding import benchmark_grounding
 
 NUMBER = "000000000042"
 RED, WALL, OTHER = 7, 300, 70_000
@@ -91,13 +93,14 @@ def test_recall_is_told_of_all_phrases_and_of_each_kind(
     assert "average recall" in capsys.readouterr().out
 
 
-def test_the_shipped_model_is_told_not_to_locate(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_model_that_cannot_locate_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["bench", "grounding", "--data", str(write_png(tmp_path, PARTS))]
-    assert main(words) == 1
-    error = capsys.readouterr().err
-    assert "has not learned to locate" in error and error.count("\n") == 1
+    narratives = read_grounded_narratives(write_png(tmp_path, PARTS))
+    engine = FakeEngine()
+    monkeypatch.setattr(FakeEngine, "info", engine.info._replace(locates=False))
+    with pytest.raises(EngineMismatch, match="has not learned to locate"):
+        benchmark_grounding(narratives, engine)
 
 
 def test_a_segment_that_the_photo_does_not_have_is_told(tmp_path: Path) -> None:
