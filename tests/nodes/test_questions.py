@@ -9,12 +9,14 @@ pytest.importorskip("tracevlm_msgs", reason="the message package is not installe
 from std_msgs.msg import String
 
 from engine.runtime.fake import FakeEngine
+from engine.runtime.loading import model_directory
 from tests.graph.tiny_bag import FRAME_NS, SIZE_HW, START_NS
 from tests.nodes.conftest import Ros
 from tests.nodes.rig import Rig, make_node
 from tracevlm_msgs.srv import Ask, Locate
-from tracevlm_ros.core.errors import BackendError
+from tracevlm_ros.core.errors import BackendError, EngineError
 from tracevlm_ros.nodes import convert, qos
+from tracevlm_ros.synthetic.clip import Clip, ClipConfig
 
 
 def test_a_question_is_answered_on_captions(ros: Ros, rig: Rig) -> None:
@@ -90,6 +92,29 @@ def test_the_service_locate_finds_what_a_text_describes_and_says_why_it_finds_no
     assert all(57 <= p.x <= 103 and 37 <= p.y <= 83 for p in found.trace.keypoints)
     assert "fits 'the green thing'" in locate("the green thing").message
     assert "empty" in locate(" ").message
+
+
+def test_the_shipped_model_locates_in_a_drawn_scene(ros: Ros, rig: Rig) -> None:
+    try:
+        model_directory("nano")
+    except EngineError as error:
+        pytest.skip(str(error))
+    scene = next(iter(Clip(ClipConfig(seed=7, height=240, width=320)).frames()))
+    make_node(ros, model="nano", backend="onnxruntime-cpu")
+    rig.activate()
+    rig.send_gaze(START_NS - 1)
+    header = convert.header_of(START_NS, "scene")
+    rig.images.publish(convert.image_message(scene.image_rgb, "rgb8", header))
+    ros.until(lambda: rig.masks, "the frame's mask")
+    shown = {int(label) for label in np.unique(scene.labels) if label}
+    found = 0
+    for label in shown:
+        item = scene.scene.objects[label - 1]
+        text = f"a {item.size} {item.texture} {item.colour} {item.shape}"
+        answer = ros.call(rig.node, Locate, "/test/locate", Locate.Request(text=text))
+        on = [scene.labels[int(p.y), int(p.x)] == label for p in answer.trace.keypoints]
+        found += bool(on) and np.mean(on) > 0.5
+    assert found >= 0.6 * len(shown)
 
 
 def test_a_model_that_cannot_locate_says_so_at_once(
