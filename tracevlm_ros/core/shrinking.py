@@ -13,7 +13,7 @@ def shrunk(image: Image, size_hw: tuple[int, int]) -> Image:
     """uint8 (H, W, ...) reduced to ``size_hw``, each of its pixels the mean of an area.
 
     A large one is halved as often as that goes, which is quick; only the rest goes the slow way.
-    Within 1 or 2 grey levels of the slow way alone, in the mean.
+    In the mean it is up to some 2 grey levels off the slow way alone.
     """
     height, width = size_hw
     least_hw = (max(2 * height, _LARGE), max(2 * width, _LARGE))

@@ -23,7 +23,8 @@ _FINEST_SCALE = 0
 """The presets stop two octaves above and see less than half of a small thing's 2 pixels a frame."""
 
 _STRIDE = 5
-"""Patches of 8 pixels every so many (the presets have 4): a third of the time, the same masks."""
+"""Patches of 8 pixels every so many (the presets have 4): a third less time (1.2 ms, not 1.8), and
+clips have J .659 instead of .662, which ten clips cannot tell apart."""
 
 
 class SmallPicture(NamedTuple):
