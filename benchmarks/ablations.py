@@ -6,8 +6,9 @@ tvp: no trace, trace as text, trace drawn into the picture, TVP. order: tasks of
 fixed order, mixed, or one task after the other (a third of the steps each). reasoning: narratives,
 or narratives and RILN dialogues by the rule-based teacher, in as many steps.
 
-Every arm starts from the same weights of its seed (or ``--from``) and does the same number of steps
-of stage 1.5. Scores are of free greedy answers on held-out scenes: BLEU-4 of captions, share of the
+Every arm starts from the same weights of its seed (or ``--from``; with ``--encoder`` the vision
+encoder is of a checkpoint, and everything else of the seed) and does the same number of steps of
+stage 1.5. Scores are of free greedy answers on held-out scenes: BLEU-4 of captions, share of the
 four attributes said right, LBM of traces drawn for a caption (keypoints as boxes without area; an
 answer without a point counts as the whole picture), right answers to questions, malformed answers.
 A run that is done is kept in ``--out`` and not done again.
@@ -33,6 +34,7 @@ from tracevlm_ros.evaluation.metrics.lbm import FULL_IMAGE, lbm
 from tracevlm_ros.evaluation.metrics.tokenizer import tokenize
 from tracevlm_ros.synthetic.words import parse_description
 from training.answering import Answerer, Said
+from training.checkpoint import load_checkpoint
 from training.data.messages import Branch, MessageTree
 from training.data.naming import open_set
 from training.data.packing import PackConfig
@@ -77,6 +79,9 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
 def main() -> int:
     arguments = parse()
     try:
+        for seed in range(1, arguments.seeds + 1):
+            for arm in ARMS[arguments.ablation]:
+                scores_of_run(arguments, arm, seed)
         table = [measure(arguments, arm) for arm in ARMS[arguments.ablation]]
     except TraceVLMError as error:
         print(f"ablations: {error}", file=sys.stderr)
@@ -94,7 +99,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scenes", type=int, default=100, help="held-out scenes to answer on")
     parser.add_argument("--length", type=int, default=2048, help="tokens of a packed row")
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--from", dest="initial", type=Path, help="checkpoint that all start from")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--from", dest="initial", type=Path, help="checkpoint that all start from")
+    start.add_argument(
+        "--encoder", type=Path, help="checkpoint whose vision encoder all start from"
+    )
+    parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
     parser.add_argument("--paper", action="store_true", help="no option beyond the paper")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     return parser.parse_args()
@@ -104,26 +114,33 @@ def measure(arguments: argparse.Namespace, arm: str) -> dict[str, Any]:
     """All seeds of one arm: name -> list of scores."""
     found: dict[str, Any] = {"arm": arm}
     for seed in range(1, arguments.seeds + 1):
-        name = f"{arguments.ablation}-{arm}-{seed}".replace(" ", "_")
-        path = arguments.out / f"{name}.json"
-        if not path.exists():
-            scores = one_run(arguments, arm, seed, arguments.out / name)
-            path.write_text(json.dumps(scores), encoding="utf-8")
-            print(f"{name}: {scores}", file=sys.stderr, flush=True)
-        for key, value in json.loads(path.read_text(encoding="utf-8")).items():
+        for key, value in scores_of_run(arguments, arm, seed).items():
             found.setdefault(key, []).append(value)
+    return found
+
+
+def scores_of_run(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, float]:
+    """Of one run, which is done if its scores are not in ``--out``."""
+    name = f"{arguments.ablation}-{arm}-{seed}".replace(" ", "_")
+    path = arguments.out / f"{name}.json"
+    if not path.exists():
+        scores = one_run(arguments, arm, seed, arguments.out / name)
+        path.write_text(json.dumps(scores), encoding="utf-8")
+        print(f"{name}: {scores}", file=sys.stderr, flush=True)
+    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
 def one_run(arguments: argparse.Namespace, arm: str, seed: int, folder: Path) -> dict[str, float]:
     config = settings(arguments, arm, seed)
     if arm != "in turn":
-        losses = train(config, folder, arguments.initial)
+        losses = train(config, folder, arguments.initial, arguments.encoder)
     else:
         earlier = arguments.initial
         for number, task in enumerate(TASKS):
             part = {**config.as_mapping(), "steps": max(1, config.steps // 3), "tasks": [task]}
-            losses = train(StageConfig.of_mapping(part), folder / str(number), earlier)
+            encoder = None if earlier else arguments.encoder
+            losses = train(StageConfig.of_mapping(part), folder / str(number), earlier, encoder)
             earlier = folder / str(number)
         folder = folder / str(len(TASKS) - 1)
     stage = build(config, folder).stage
@@ -148,6 +165,8 @@ def settings(arguments: argparse.Namespace, arm: str, seed: int) -> StageConfig:
         steps=arguments.steps,
         tasks=tasks,
         packing=PackConfig(length=arguments.length),
+        precision=arguments.precision,
+        micro_batches=1,
         schedule=ScheduleConfig(rate=arguments.rate),
         validation=ValidationConfig(every=0),
         save_every=max(50, arguments.steps // 4),
@@ -168,9 +187,14 @@ def riln(folder: Path) -> Path:
     return folder / DATA_NAME
 
 
-def train(config: StageConfig, folder: Path, initial: Path | None) -> list[float]:
+def train(
+    config: StageConfig, folder: Path, initial: Path | None, encoder: Path | None
+) -> list[float]:
     """Train, or go on; the text loss of every step done now."""
-    trainer = StageTrainer(config, folder, initial, say=lambda _: None)
+    built = build(config, initial)
+    if encoder is not None:
+        load_encoder(built.stage.network, encoder)
+    trainer = StageTrainer(config, folder, say=lambda _: None, built=built)
     losses: list[float] = []
     step = trainer.train_one
 
@@ -184,6 +208,15 @@ def train(config: StageConfig, folder: Path, initial: Path | None) -> list[float
     if trainer.step < config.steps:
         raise SystemExit(f"stopped at step {trainer.step} of {config.steps}; run it again")
     return losses or [float("nan")]
+
+
+def load_encoder(network: Any, path: Path) -> None:
+    """The vision encoder of the checkpoint ``path``, which has to be of the same sizes."""
+    prefix = "visual."
+    weights = load_checkpoint(path).weights
+    network.visual.load_state_dict(
+        {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+    )
 
 
 def held_out_trees(

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from training.model.config import LanguageConfig
 from training.model.layers import RMSNorm, SwiGLU, turn
+from training.model.packed_attention import SampleLengths, attend_within
 
 MASKED = -1e4
 
@@ -41,7 +42,7 @@ class Attention(nn.Module):
         x: Tensor,
         cos: Tensor,
         sin: Tensor,
-        mask: Tensor | None,
+        mask: Tensor | SampleLengths | None,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """``mask`` (S, P + S) is added to the scores; None means causal, with nothing cached."""
@@ -50,7 +51,9 @@ class Attention(nn.Module):
         v = self._split(self.v_proj(x), self.kv_heads)
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        if self.fused or mask is None:
+        if isinstance(mask, SampleLengths):
+            out = attend_within(q, k, v, mask)
+        elif self.fused or mask is None:
             bias = None if mask is None else mask.to(q.dtype)
             out = F.scaled_dot_product_attention(
                 q, k, v, attn_mask=bias, is_causal=mask is None, enable_gqa=True
@@ -86,7 +89,7 @@ class Layer(nn.Module):
         x: Tensor,
         cos: Tensor,
         sin: Tensor,
-        mask: Tensor | None,
+        mask: Tensor | SampleLengths | None,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         attended, keys, values = self.self_attn(self.input_layernorm(x), cos, sin, mask, past)
@@ -116,9 +119,10 @@ class LanguageModel(nn.Module):
         embeddings: Tensor,
         position_ids: Tensor,
         past: tuple[Tensor, Tensor] | None = None,
-        mask: Tensor | None = None,
+        mask: Tensor | SampleLengths | None = None,
     ) -> LanguageState:
-        """``mask`` (B, 1, S, P + S), added to the scores, stands in for the causal one: packing."""
+        """For packed rows, ``mask`` stands in for the causal one: (B, 1, S, P + S) added to the
+        scores, or, with nothing cached, the lengths of the samples."""
         cos, sin = self.rotary(position_ids)
         cached = 0 if past is None else past[0].shape[3]
         if mask is None and (past is not None or not self.config.fused_attention):

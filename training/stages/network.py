@@ -18,6 +18,7 @@ from training.data.packed_stream import Row
 from training.data.sequences import Encoder
 from training.losses import LossConfig, dice_loss, ref_loss
 from training.model.language import LanguageModel
+from training.model.packed_attention import SampleLengths, sample_lengths
 from training.model.patch_heads import IGNORED
 
 B = TypeVar("B")
@@ -136,9 +137,7 @@ class StageNetwork(nn.Module, ABC, Generic[B]):
         device = tokens.ids.device
         seen = self.see(batch)
         with self.autocast(device):
-            hidden = self.language(
-                seen.x, tokens.position_ids, mask=packed_mask(tokens.segment_ids)
-            ).hidden
+            hidden = self.language(seen.x, tokens.position_ids, mask=samples_apart(tokens)).hidden
             learned = tokens.targets != IGNORED
             logits = self.logits(hidden[learned])
         text = F.cross_entropy(logits.float(), tokens.targets[learned], reduction="sum")
@@ -156,6 +155,13 @@ class StageNetwork(nn.Module, ABC, Generic[B]):
         ref = [ref_loss(g.logits, g.wanted, g.image, twice) * len(g.wanted) for g in groups]
         dice = [dice_loss(g.logits, g.wanted) * len(g.wanted) for g in groups]
         return {"ref": torch.stack(ref).sum(), "dice": torch.stack(dice).sum()}
+
+
+def samples_apart(tokens: Tokens) -> Tensor | SampleLengths:
+    """What keeps samples from seeing each other: a GPU takes one large product sooner than many
+    small ones, a CPU does not."""
+    segments = tokens.segment_ids
+    return sample_lengths(segments) if segments.device.type == "cpu" else packed_mask(segments)
 
 
 class TreePlan(NamedTuple):

@@ -50,6 +50,7 @@ class StageTrainer:
         _require_shares(config, self.processes)
         torch.set_num_threads(config.threads)
         torch.use_deterministic_algorithms(True, warn_only=self.processes.device.type == "cuda")
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.built = built or build(config, initial)
         self.stage = self.built.stage
         self.trainable = freeze_stage(config, self.built)
