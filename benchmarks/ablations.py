@@ -16,9 +16,10 @@ A run that is done is kept in ``--out`` and not done again.
 
 import argparse
 import json
+import math
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ from training.stages.trainer import StageTrainer
 NARRATIVES = "synthetic:0:4000"
 HELD_OUT = "synthetic:1000003:{}"
 TASKS = (Task.TRACE_CAPTION.value, Task.TRACE_FROM_CAPTION.value, Task.JOINT.value)
-ASKED = (*TASKS[:2], Task.ASK.value)
+ASKED = (Task.TRACE_CAPTION.value, Task.TRACE_FROM_CAPTION.value, Task.ASK.value)
+LONGEST = 320  # tokens of an answer: 24 keypoints take 11 each
 ATTRIBUTES = ("size", "texture", "colour", "shape")
 LABELS = {
     "bleu4": "BLEU-4 %",
@@ -146,9 +148,10 @@ def one_run(arguments: argparse.Namespace, arm: str, seed: int, folder: Path) ->
     stage = build(config, folder).stage
     plan = tree_plan(config)
     trees = list(held_out_trees(stage, config, plan, arguments.scenes))
-    answerer = Answerer(stage, SamplingConfig(limit=96))
+    answerer = Answerer(stage, SamplingConfig(limit=LONGEST))
     last = losses[-max(1, len(losses) // 10) :]
-    return {**scores_of(answerer, trees), "text_loss": statistics.fmean(last)}
+    asked = [task for task in ASKED if task in config.tasks]
+    return {**scores_of(answerer, trees, asked), "text_loss": statistics.fmean(last)}
 
 
 def settings(arguments: argparse.Namespace, arm: str, seed: int) -> StageConfig:
@@ -190,24 +193,16 @@ def riln(folder: Path) -> Path:
 def train(
     config: StageConfig, folder: Path, initial: Path | None, encoder: Path | None
 ) -> list[float]:
-    """Train, or go on; the text loss of every step done now."""
+    """Train, or go on; the text loss of every step."""
     built = build(config, initial)
     if encoder is not None:
         load_encoder(built.stage.network, encoder)
     trainer = StageTrainer(config, folder, say=lambda _: None, built=built)
-    losses: list[float] = []
-    step = trainer.train_one
-
-    def noted() -> dict[str, float]:
-        record = step()
-        losses.append(record["text"])
-        return record
-
-    trainer.train_one = noted  # type: ignore[method-assign]
     trainer.run()
     if trainer.step < config.steps:
         raise SystemExit(f"stopped at step {trainer.step} of {config.steps}; run it again")
-    return losses or [float("nan")]
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [r["text"] for r in map(json.loads, lines) if r["kind"] == "train"]
 
 
 def load_encoder(network: Any, path: Path) -> None:
@@ -230,17 +225,19 @@ def held_out_trees(
             yield build_tree(record, trees, np.random.default_rng(index), Drops())
 
 
-def scores_of(answerer: Answerer, trees: list[MessageTree]) -> dict[str, float]:
-    """One branch of each task of each tree."""
+def scores_of(
+    answerer: Answerer, trees: list[MessageTree], asked: Sequence[str]
+) -> dict[str, float]:
+    """Of every branch of each task, but of one trace a tree, since traces are long."""
     said: dict[str, list[tuple[Branch, Said]]] = {task: [] for task in ASKED}
     for tree in trees:
-        first = {branch.task.value: branch for branch in reversed(tree.branches)}
-        for task in ASKED:
-            if task in first:
-                branch = first[task]._replace(exchanges=first[task].exchanges[:1])
+        for task in asked:
+            branches = [branch for branch in tree.branches if branch.task.value == task]
+            for branch in branches[: 1 if task == Task.TRACE_FROM_CAPTION.value else None]:
+                alone = branch._replace(exchanges=branch.exchanges[:1])
                 images = tree.images if branch.images is None else branch.images
                 with torch.no_grad():
-                    said[task].append((branch, answerer.answer(images, branch)))
+                    said[task].append((alone, answerer.answer(images, alone)))
     captions, traces, answers = (said[task] for task in ASKED)
     texts = [(branch.exchanges[0].answer, _text(found)) for branch, found in captions]
     every = [found for pairs in said.values() for _, found in pairs]
@@ -249,9 +246,15 @@ def scores_of(answerer: Answerer, trees: list[MessageTree]) -> dict[str, float]:
         "attributes": 100 * statistics.fmean(right_attributes(a, b) for a, b in texts),
         "lbm0": statistics.fmean(trace_distance(b, s, 0) for b, s in traces),
         "lbm1": statistics.fmean(trace_distance(b, s, 1) for b, s in traces),
-        "answers": 100 * statistics.fmean(_text(s) == b.exchanges[0].answer for b, s in answers),
-        "malformed": 100 * statistics.fmean(bool(found.parsed.problems) for found in every),
+        "answers": _share(_text(s) == b.exchanges[0].answer for b, s in answers),
+        "malformed": _share(bool(found.parsed.problems) for found in every),
     }
+
+
+def _share(right: Iterable[bool]) -> float:
+    """Per cent; NaN of nothing."""
+    found = list(right)
+    return 100 * statistics.fmean(found) if found else float("nan")
 
 
 def right_attributes(truth: str, said: str) -> float:
@@ -293,8 +296,12 @@ def as_markdown(arguments: argparse.Namespace, table: list[dict[str, Any]]) -> s
         cells = []
         for key in LABELS:
             digits = 3 if key in ("lbm0", "lbm1", "text_loss") else 1
-            spread = statistics.stdev(row[key]) if len(row[key]) > 1 else 0.0
-            cells.append(f"{statistics.fmean(row[key]):.{digits}f} +- {spread:.{digits}f}")
+            values = [value for value in row[key] if not math.isnan(value)]
+            if not values:
+                cells.append("")
+                continue
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            cells.append(f"{statistics.fmean(values):.{digits}f} +- {spread:.{digits}f}")
         lines.append(f"| {row['arm']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -19,7 +19,7 @@ from tracevlm_ros.core.errors import ConfigError
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.data.sample import PATCH_CLASSES
 from training.data.stream import Stream
-from training.devices import to_device, training_device
+from training.devices import repeat_exactly, to_device, training_device
 from training.model.config import ModelConfig
 from training.model.tracevlm import TraceVLM
 from training.optimisers import Optimisers
@@ -88,9 +88,7 @@ class Trainer:
         torch.set_num_threads(config.threads or 1)
         torch.manual_seed(config.seed)
         self.device = training_device(config.device)
-        torch.use_deterministic_algorithms(
-            not config.recorded, warn_only=self.device.type == "cuda"
-        )
+        repeat_exactly(self.device, required=not config.recorded)
         self.config, self.folder, self._say = config, folder, say
         self.tokenizer = load_tokenizer()
         self.model = TraceVLM(self._model_config(), PATCH_CLASSES).to(self.device)

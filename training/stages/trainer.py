@@ -21,6 +21,7 @@ from tracevlm_ros.core.errors import ConfigError
 from training.data.naming import open_data
 from training.data.packed_stream import PackedStream
 from training.data.sharding import ShardConfig
+from training.devices import repeat_exactly
 from training.stages import parallel
 from training.stages.building import Built, build, picture_side, tree_plan
 from training.stages.feeding import MicroBatch, MicroStream, own_streams, read_ahead
@@ -49,8 +50,7 @@ class StageTrainer:
         self.processes = parallel.join(config.device)
         _require_shares(config, self.processes)
         torch.set_num_threads(config.threads)
-        torch.use_deterministic_algorithms(True, warn_only=self.processes.device.type == "cuda")
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        repeat_exactly(self.processes.device)
         self.built = built or build(config, initial)
         self.stage = self.built.stage
         self.trainable = freeze_stage(config, self.built)
