@@ -16,7 +16,14 @@ from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.errors import BackendError, EngineError, EngineMismatch
 from tracevlm_ros.core.settings import require_choice
 
-BACKENDS = ("auto", "tensorrt", "onnxruntime-cpu", "onnxruntime-cuda", "openvino-cpu")
+BACKENDS = (
+    "auto",
+    "tensorrt",
+    "onnxruntime-cpu",
+    "onnxruntime-cuda",
+    "openvino-cpu",
+    "mixed-cpu",
+)
 
 
 class LoadedBackend(NamedTuple):
@@ -32,10 +39,10 @@ def load_engine(
     """Load, verify and warm up a model: ``fake``, ``nano`` (packaged) or a model directory.
 
     ``auto`` takes TensorRT where a GPU and plans are, else CUDA where this ONNX Runtime has it,
-    else the CPU (OpenVINO where it is installed and this CPU multiplies bf16, else ONNX Runtime),
-    and says in ``info.notes`` when it fell back. Any other ``backend`` is used or
-    refused, never replaced. ``tensorrt`` builds plans that are missing (minutes for a large model,
-    told to ``on_progress``); ``auto`` does not build.
+    else the CPU (OpenVINO for masks and ONNX Runtime for words, ``mixed-cpu``, where OpenVINO is
+    installed and this CPU multiplies bf16, else ONNX Runtime), and says in ``info.notes`` when it
+    fell back. Any other ``backend`` is used or refused, never replaced. ``tensorrt`` builds plans
+    that are missing (minutes for a large model, told to ``on_progress``); ``auto`` does not build.
 
     Raises ConfigError for an unknown back end, EngineMismatch for a directory that is not what its
     manifest says, BackendError when the back end is missing or fails.
@@ -103,12 +110,12 @@ def load_backend(
 
 
 def _open_cpu(manifest: Manifest, notes: tuple[str, ...]) -> LoadedBackend:
-    """The faster of the CPU's back ends that are installed (ADR 8)."""
+    """The fastest of the CPU's back ends that are installed (ADR 8)."""
     from engine.runtime.ort_backend import OrtBackend
 
     if manifest.flavour == PRIMITIVE and manifest.precision == "fp32" and openvino_has_bf16():
         try:
-            return LoadedBackend(_open_openvino(manifest), notes)
+            return _open_mixed(manifest, notes)
         except (BackendError, EngineMismatch) as error:
             notes = (*notes, f"not on OpenVINO: {error}")
     return LoadedBackend(OrtBackend(manifest, "cpu"), notes)
@@ -132,6 +139,8 @@ def _open_named(manifest: Manifest, backend: str, on_progress: OnProgress) -> Lo
         return LoadedBackend(opened, opened.problems)
     if backend == "openvino-cpu":
         return LoadedBackend(_open_openvino(manifest), ())
+    if backend == "mixed-cpu":
+        return _open_mixed(manifest, ())
     from engine.runtime.ort_backend import OrtBackend
 
     ort = OrtBackend(manifest, backend.removeprefix("onnxruntime-"))
@@ -142,10 +151,25 @@ def _open_openvino(manifest: Manifest) -> Backend:
     try:
         from engine.runtime.openvino_backend import OpenVinoBackend
     except ModuleNotFoundError as error:
-        if error.name != "openvino":
-            raise
-        raise BackendError(
-            "the package openvino is not installed; install tracevlm_ros[openvino], or ask for "
-            "backend='onnxruntime-cpu'"
-        ) from error
+        raise _without_openvino(error) from error
     return OpenVinoBackend(manifest)
+
+
+def _open_mixed(manifest: Manifest, notes: tuple[str, ...]) -> LoadedBackend:
+    """``notes``, and after them which graph runs where."""
+    try:
+        from engine.runtime.mixed_backend import MixedBackend
+    except ModuleNotFoundError as error:
+        raise _without_openvino(error) from error
+    mixed = MixedBackend(manifest)
+    return LoadedBackend(mixed, (*notes, *mixed.notes))
+
+
+def _without_openvino(error: ModuleNotFoundError) -> Exception:
+    """What to raise for ``error``, met on the way to OpenVINO."""
+    if error.name != "openvino":
+        return error
+    return BackendError(
+        "the package openvino is not installed; install tracevlm_ros[openvino], or ask for "
+        "backend='onnxruntime-cpu'"
+    )

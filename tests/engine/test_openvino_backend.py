@@ -114,19 +114,22 @@ def no_gpu_but_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_gpu_but_bf16")
-def test_auto_takes_it_on_a_cpu_that_multiplies_bf16(tiny_directory: Path) -> None:
+def test_auto_takes_it_for_masks_on_a_cpu_that_multiplies_bf16(tiny_directory: Path) -> None:
     info = load_engine(tiny_directory).info
-    assert (info.backend, len(info.notes)) == ("openvino-cpu", 1)
+    assert info.backend == "mixed-cpu"
+    assert info.notes[1] == (
+        "prefill, decode run on onnxruntime-cpu, vision, tvp, mask on openvino-cpu"
+    )
 
 
 @pytest.mark.usefixtures("no_gpu_but_bf16")
 def test_auto_says_why_it_did_not_take_it(
     tiny_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_manifest: object) -> None:
+    def refuse(*_: object) -> None:
         raise BackendError("vision cannot be compiled")
 
-    monkeypatch.setattr(loading, "_open_openvino", refuse)
+    monkeypatch.setattr(loading, "_open_mixed", refuse)
     info = load_engine(tiny_directory).info
     assert info.backend == "onnxruntime-cpu"
     assert "not on OpenVINO: vision cannot be compiled" in info.notes

@@ -39,9 +39,9 @@ class Watched:
         return getattr(self._inner, name)
 
 
-@pytest.fixture(params=["onnxruntime-cpu", "openvino-cpu"])
+@pytest.fixture(params=["onnxruntime-cpu", "openvino-cpu", "mixed-cpu"])
 def watched(request: pytest.FixtureRequest) -> Iterator[tuple[ModelEngine, Watched]]:
-    if request.param == "openvino-cpu":
+    if request.param != "onnxruntime-cpu":
         pytest.importorskip("openvino")
     manifest = read_manifest(model_directory("nano"))
     backend = Watched(load_backend(manifest, request.param).backend)

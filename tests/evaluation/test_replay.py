@@ -53,7 +53,7 @@ def test_two_runs_over_one_bag_write_the_same_bytes(bag: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["onnxruntime-cpu", "openvino-cpu"])
+@pytest.mark.parametrize("backend", ["onnxruntime-cpu", "openvino-cpu", "mixed-cpu"])
 def test_two_runs_of_the_shipped_model_write_the_same_bytes(backend: str, tmp_path: Path) -> None:
     """Each run with an engine of its own, as two calls of the command have."""
     short = write_bag(tmp_path / "short", seconds=1.5)
