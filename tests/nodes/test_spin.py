@@ -14,7 +14,13 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from tests.nodes.conftest import WAIT_S, Ros
-from tracevlm_ros.nodes.spin import ExecutorThread, ServedNode, StopRequest, StopSignals
+from tracevlm_ros.nodes.spin import (
+    ExecutorThread,
+    ServedNode,
+    StopRequest,
+    StopSignals,
+    run_with_ros,
+)
 
 ROUNDS = 100
 
@@ -77,6 +83,17 @@ def test_an_executor_that_is_told_to_end_between_two_waits_does_not_wait_again(
     assert between.wait(WAIT_S)
     end_in_time(thread)
     node.destroy_node()
+
+
+def test_ros_arguments_that_cannot_be_read_are_one_line(
+    ros_domain: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    words = ["node", "--ros-args", "-r", "/image:=/9a/b"]
+    assert run_with_ros(lambda: 0, lambda: None, words) == 1
+    (ours,) = [line for line in capfd.readouterr().err.splitlines() if "[tracevlm]" in line]
+    assert "/image:=/9a/b" in ours
+    assert ", at /" not in ours
 
 
 def test_a_signal_that_a_launcher_passes_on_once_more_does_not_kill(

@@ -130,12 +130,20 @@ def run_node(make: Make, argv: Sequence[str] | None = None) -> int:
 def run_with_ros(
     serve: Callable[[], int], stop: Callable[[], None], argv: Sequence[str] | None
 ) -> int:
-    """Run ``serve`` between ROS's beginning and end; ``stop`` is called on SIGINT and SIGTERM."""
+    """Run ``serve`` between ROS's beginning and end; ``stop`` is called on SIGINT and SIGTERM.
+
+    ROS arguments that cannot be read are one line and exit status 1.
+    """
     _stop_on_signals(stop)
-    rclpy.init(
-        args=list(sys.argv if argv is None else argv),
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
+    try:
+        rclpy.init(
+            args=list(sys.argv if argv is None else argv),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except RuntimeError as error:  # RCLError, which rclpy does not export
+        reason = str(error).partition(", at /")[0]  # a place in rcl's sources
+        print(f"[ERROR] [tracevlm]: ROS cannot start: {reason}", file=sys.stderr, flush=True)
+        return 1
     try:
         return serve()
     except TraceVLMError as error:
