@@ -1,3 +1,4 @@
+import argparse
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,9 +18,12 @@ from tests.calibration.marker_scenes import (
     write_gaze,
     write_video,
 )
+from tracevlm_ros.cli.calibrate_gaze import _intrinsics
 from tracevlm_ros.cli.main import main
+from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.gaze_mapping import GazeMapping, read_mapping
 from tracevlm_ros.core.types import Image
+from tracevlm_ros.ingest.bag import BagReader
 from tracevlm_ros.ingest.bag_writer import BagWriter
 from tracevlm_ros.ingest.message_build import header
 from tracevlm_ros.ingest.message_types import message_class
@@ -135,11 +139,17 @@ def write_image(bag: BagWriter, second: float, image: Image) -> None:
     bag.write("/camera/image", message, 1_000_000_000 + round(second * 1e9))
 
 
-def write_camera_info(bag: BagWriter) -> None:
-    roi = message_class("sensor_msgs/msg/RegionOfInterest")(0, 0, 0, 0, False)
-    camera = np.array([500.0, 0, 319.5, 0, 500, 239.5, 0, 0, 1])
+def write_camera_info(
+    bag: BagWriter, size_hw: tuple[int, int] = SIZE_HW, corner: tuple[int, int] = (0, 0)
+) -> None:
+    """Of a sensor of ``size_hw``, of which the images show what lies right of and below ``corner``
+    (x, y); all of it by default."""
+    x, y = corner
+    part = (*SIZE_HW, False) if any(corner) else (0, 0, False)
+    roi = message_class("sensor_msgs/msg/RegionOfInterest")(x, y, *part)
+    camera = np.array([500.0, 0, 319.5 + x, 0, 500, 239.5 + y, 0, 0, 1])
     info = message_class("sensor_msgs/msg/CameraInfo")(
-        stamped(0.0), *SIZE_HW, "", np.zeros(0), camera, np.eye(3).ravel(), np.zeros(12), 0, 0, roi
+        stamped(0.0), *size_hw, "", np.zeros(0), camera, np.eye(3).ravel(), np.zeros(12), 0, 0, roi
     )
     bag.write("/camera/camera_info", info, 1_000_000_000)
 
@@ -211,6 +221,28 @@ def test_a_charuco_board_that_is_carried_about_is_one_target_at_each_place(
     )  # fmt: skip
     assert found["targets"] == 9
     assert worst_px(tmp_path / "gaze.yaml", wanted) < 5
+
+
+def camera_of(tmp_path: Path, size_hw: tuple[int, int], corner: tuple[int, int]) -> Any:
+    """What is taken for the camera of a bag whose images are of SIZE_HW."""
+    path = tmp_path / f"{size_hw[0]}_{corner[0]}"
+    with BagWriter(path) as writer:
+        write_camera_info(writer, size_hw, corner)
+    arguments = argparse.Namespace(focal_px=None, camera=None)
+    with BagReader(path) as bag:
+        return _intrinsics(arguments, bag, SIZE_HW)
+
+
+def test_the_camera_of_a_region_of_interest_is_that_of_its_part_of_the_sensor(
+    tmp_path: Path,
+) -> None:
+    whole = camera_of(tmp_path, SIZE_HW, (0, 0))
+    assert camera_of(tmp_path, (960, 1280), (200, 100)) == whole
+
+
+def test_camera_info_of_images_of_another_shape_is_refused_with_both_sizes(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"/camera/camera_info.*1280x720.*640x480.*--focal-px"):
+        camera_of(tmp_path, (720, 1280), (0, 0))
 
 
 def test_a_topic_of_targets_and_camera_info_come_from_a_bag(

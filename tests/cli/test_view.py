@@ -3,15 +3,17 @@
 import importlib
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.evaluation.scenes import box, keypoints_at, write_bag
-from tracevlm_ros.cli import rerun_log
+from tracevlm_ros.cli import rerun_log, view
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.drops import Drops
+from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.label_image import label_of
 from tracevlm_ros.core.overlay import colour_of
 from tracevlm_ros.core.types import Frame, Masks, TraceSnapshot
@@ -176,3 +178,18 @@ def test_a_bag_or_a_running_graph_is_wanted_and_not_both(
     for words in ([], ["bag", "--live"]):
         assert main(["view", *words]) == 1
         assert "either a BAG or --live" in capsys.readouterr().err
+
+
+def test_a_viewer_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rerun's own message is of many lines and holds the whole PATH."""
+
+    class Stream:
+        def spawn(self, **_: object) -> None:
+            raise RuntimeError("\nFailed to find Rerun Viewer executable.\n\nPATH='/bin:/usr/bin'")
+
+    monkeypatch.setattr(view, "layout", lambda _rerun: None)
+    rerun = SimpleNamespace(RecordingStream=lambda _name: Stream())
+    with pytest.raises(InputError) as caught:
+        view.open_stream(rerun, "clip", None)
+    assert "Failed to find Rerun Viewer executable.; write a file with --save" in str(caught.value)
+    assert "PATH" not in str(caught.value)

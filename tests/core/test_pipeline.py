@@ -20,6 +20,7 @@ from tracevlm_ros.core.config import LiveConfig, PipelineConfig
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.label_image import compose, label_of
+from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.settings import from_mapping
@@ -108,7 +109,7 @@ def traces_of(
     shown: set[int] = set()
     for number, item in enumerate(items):
         if number == at:
-            pipeline.focal_px = focal_px
+            pipeline.lens = None if focal_px is None else Lens(focal_px)
         results, _ = play_on(pipeline, [item])
         shown |= {trace.trace_id for result in results for trace in result.traces}
     return shown

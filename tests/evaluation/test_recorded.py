@@ -7,6 +7,7 @@ import pytest
 
 from engine.runtime.fake import FakeEngine
 from tests.evaluation.scenes import MS, box, caption_at, masks_at, trace_at, write_bag
+from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.evaluation.evaluate import EvaluationConfig, evaluate_bag, evaluate_recorded
@@ -79,6 +80,45 @@ def test_bags_that_do_not_belong_together_are_refused(bag: Path, tmp_path: Path)
         pytest.raises(InputError, match="neither /tracevlm/captions"),
     ):
         list(recorded_outcomes(played, played, BagTopics(), Drops()))
+
+
+def shifted_gaze(bag: Path, folder: Path, by_ns: int) -> Path:
+    """The same recording with gaze stamped by another clock."""
+    with BagReader(bag) as source, BagWriter(folder) as target:
+        for record in source.records():
+            if record.topic != "/gaze":
+                target.write_raw(record.topic, record.msgtype, record.log_ns, record.raw)
+                continue
+            message = record.decode()
+            message.header.stamp.sec += by_ns // 10**9
+            target.write(record.topic, message, record.log_ns)
+    return folder
+
+
+def test_gaze_of_another_clock_is_one_error_with_the_remedy_and_nothing_is_scored(
+    bag: Path, tmp_path: Path
+) -> None:
+    apart = shifted_gaze(bag, tmp_path / "apart", 3600 * 10**9)
+    evaluate_bag(apart, "one", FakeEngine(), EvaluationConfig(), tmp_path / "replay")
+    result = evaluate_recorded(
+        apart, tmp_path / "replay" / "bag", "one", EvaluationConfig(), tmp_path / "recorded"
+    )
+    assert result.error is not None
+    assert "never overlap" in result.error
+    assert "pipeline.gaze_offset_ms" in result.error
+    assert "\n" not in result.error
+    assert result.samples.frames == 0
+
+
+def test_gaze_that_the_graph_shifted_itself_is_scored(bag: Path, tmp_path: Path) -> None:
+    apart = shifted_gaze(bag, tmp_path / "apart", 10 * 10**9)
+    shift = EvaluationConfig(pipeline=PipelineConfig(gaze_offset_ms=-10_000.0))
+    evaluate_bag(apart, "one", FakeEngine(), shift, tmp_path / "replay")
+    result = evaluate_recorded(
+        apart, tmp_path / "replay" / "bag", "one", EvaluationConfig(), tmp_path / "recorded"
+    )
+    assert result.error is None
+    assert result.samples.frames == 30
 
 
 def test_messages_carry_everything_there_and_back() -> None:

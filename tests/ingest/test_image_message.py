@@ -50,6 +50,19 @@ def test_grey_images_become_grey_rgb(encoding):
 
 
 @pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "pixel"),
+    [("rgb16", RGB), ("bgr16", RGB[::-1]), ("rgba16", (*RGB, 9)), ("bgra16", (*RGB[::-1], 9))],
+)
+def test_colours_of_16_bits_keep_their_high_byte(encoding, pixel, big):
+    wide = (flat(pixel).astype(np.uint16) * 256 + 77).astype(">u2" if big else "<u2")
+    data, step = padded(wide.reshape(6, -1).view(np.uint8))
+    image = decode_image(encoding, 6, 8, step, data, is_bigendian=big)
+    assert image.shape == (6, 8, 3)
+    assert np.all(image == RGB)
+
+
+@pytest.mark.parametrize("big", [False, True])
 def test_mono16_keeps_its_high_byte(big):
     values = (np.arange(48).reshape(6, 8) * 256 + 77).astype(">u2" if big else "<u2")
     image = decode_image("mono16", 6, 8, 16, values.tobytes(), is_bigendian=big)
@@ -68,7 +81,8 @@ def test_yuv422_becomes_rgb(encoding, first_luma):
     raw[:, :, first_luma] = round(luma)
     raw[:, 0::2, 1 - first_luma] = round(u)
     raw[:, 1::2, 1 - first_luma] = round(v)
-    image = decode_image(encoding, 6, 8, 16, raw.tobytes())
+    data, step = padded(raw)
+    image = decode_image(encoding, 6, 8, step, data)
     assert np.abs(image.astype(int) - RGB).max() <= 3
 
 
@@ -77,8 +91,12 @@ def test_bayer_patterns_are_read_from_their_first_row(pattern):
     raw = np.empty((12, 12), np.uint8)
     for place, letter in enumerate(pattern):
         raw[place // 2 :: 2, place % 2 :: 2] = RGB["rgb".index(letter)]
-    image = decode_image(f"bayer_{pattern}8", 12, 12, 12, raw.tobytes())
+    data, step = padded(raw)
+    image = decode_image(f"bayer_{pattern}8", 12, 12, step, data)
     assert np.all(image[2:-2, 2:-2] == RGB)
+    wide = (raw.astype(np.uint16) * 256).astype(">u2").tobytes()
+    same = decode_image(f"bayer_{pattern}16", 12, 12, 24, wide, is_bigendian=True)
+    assert np.array_equal(same, image)
 
 
 def test_rgb8_is_not_copied():
@@ -108,7 +126,19 @@ def test_sizes_that_do_not_fit_are_refused():
 
 @pytest.mark.parametrize(
     ("kind", "image_format"),
-    [(".jpg", "jpeg"), (".png", "png"), (".jpg", "bgr8; jpeg compressed bgr8")],
+    [
+        (".jpg", "jpeg"),
+        (".png", "png"),
+        (".jpg", "bgr8; jpeg compressed bgr8"),
+        (".jpg", "rgb8; jpeg compressed bgr8"),
+        (".png", "bgra8; png compressed bgr8"),
+        (".jpg", "JPG"),
+        (".jpg", "image/jpeg"),
+        (".png", "image/png"),
+        (".jpg", "mjpeg"),
+        (".jpg", ""),
+        (".png", ""),
+    ],
 )
 def test_compressed_images_become_rgb(kind, image_format):
     _, data = cv2.imencode(kind, flat(RGB[::-1], 16, 16))
@@ -122,6 +152,9 @@ def test_compressed_data_that_is_none_is_refused():
         decode_compressed("h264", b"abc")
     with pytest.raises(InputError, match="compressedDepth"):
         decode_compressed("16UC1; compressedDepth png", b"abc")
+    depth = cv2.imencode(".png", np.zeros((4, 4), np.uint16))[1].tobytes()
+    with pytest.raises(InputError, match="compressedDepth"):
+        decode_compressed("16UC1; compressedDepth png", depth)
     for data in (b"", b"not a picture"):
         with pytest.raises(InputError, match=f"{len(data)} bytes\\) cannot be decoded"):
             decode_compressed("jpeg", data)

@@ -85,9 +85,10 @@ class Rig:
     def send_gaze(self, stamp_ns: int, x: float = 85.0, y: float = 60.0) -> None:
         self.gaze.publish(convert.gaze_message(Sample(stamp_ns, x, y), self.frame_id, "test"))
 
-    def send_focal(self, focal_px: float) -> None:
-        """A CameraInfo with this k[0]."""
-        message = CameraInfo(header=convert.header_of(START_NS, "scene"))
+    def send_focal(self, focal_px: float, size_hw: tuple[int, int] = (0, 0)) -> None:
+        """A CameraInfo with this k[0], of images of ``size_hw``; by default it tells no size."""
+        header = convert.header_of(START_NS, "scene")
+        message = CameraInfo(header=header, height=size_hw[0], width=size_hw[1])
         message.k[0] = focal_px
         self.camera_info.publish(message)
 

@@ -15,6 +15,7 @@ from engine.runtime.fake import FakeEngine
 from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, START_NS, picture
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.errors import BackendError, InputError
+from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest
 from tracevlm_ros.core.types import (
@@ -223,7 +224,7 @@ def test_queues_that_are_full_keep_the_newest_and_count_the_rest(benches: list[B
     for mapping in (None, None, None):
         path.offer_gaze_mapping(mapping)
     for focal_px in (500.0, 600.0):
-        path.offer_focal(focal_px)
+        path.offer_lens(Lens(focal_px))
     drops = path.drops()
     assert (drops["word_queue_full"], drops["description_queue_full"]) == (3, 3)
     assert drops["gaze_calibration_superseded"] == 2

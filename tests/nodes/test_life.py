@@ -52,6 +52,72 @@ def test_a_missing_model_directory_fails_configure(ros: Ros, rig: Rig, tmp_path:
     assert rig.state() == State.PRIMARY_STATE_UNCONFIGURED
 
 
+def test_transitions_out_of_order_are_refused_and_change_nothing(ros: Ros, rig: Rig) -> None:
+    make_node(ros)
+    wrong = {
+        State.PRIMARY_STATE_UNCONFIGURED: ("ACTIVATE", "DEACTIVATE", "CLEANUP"),
+        State.PRIMARY_STATE_INACTIVE: ("CONFIGURE", "DEACTIVATE", "ACTIVE_SHUTDOWN"),
+        State.PRIMARY_STATE_ACTIVE: ("CONFIGURE", "ACTIVATE", "CLEANUP", "INACTIVE_SHUTDOWN"),
+    }
+    for state, step in zip(wrong, ("CONFIGURE", "ACTIVATE", "ACTIVE_SHUTDOWN"), strict=True):
+        assert rig.state() == state
+        for name in wrong[state]:
+            assert not rig.change(getattr(Transition, f"TRANSITION_{name}")), name
+            assert rig.state() == state
+        assert rig.change(getattr(Transition, f"TRANSITION_{step}"))
+    assert rig.state() == State.PRIMARY_STATE_FINALIZED
+    assert not rig.change(Transition.TRANSITION_CONFIGURE)
+
+
+def test_shutdown_of_a_configured_node_frees_its_engine(ros: Ros, rig: Rig) -> None:
+    node = make_node(ros)
+    assert rig.change(Transition.TRANSITION_CONFIGURE)
+    engine = node._engine
+    ended: list[bool] = []
+    engine.close = lambda: ended.append(True)
+    assert rig.change(Transition.TRANSITION_INACTIVE_SHUTDOWN)
+    assert ended == [True]
+
+
+@pytest.mark.parametrize("step", ["configure", "activate", "deactivate", "cleanup"])
+def test_a_bug_in_any_transition_is_said_and_the_node_can_be_used_again(
+    ros: Ros, rig: Rig, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    from tracevlm_ros.nodes import gaze_caption
+    from tracevlm_ros.nodes.session import Session
+
+    node = make_node(ros)
+    lines: list[str] = []
+    logger = node.get_logger()
+    logger.error = lines.append
+    node.get_logger = lambda: logger
+    places = {
+        "configure": (gaze_caption, "warm_up"),
+        "activate": (Session, "start"),
+        "deactivate": (Session, "stop"),
+        "cleanup": (Session, "close"),
+    }
+
+    def broken(*_: object) -> None:
+        context.undo()
+        raise RuntimeError("a bug")
+
+    context = pytest.MonkeyPatch()
+    context.setattr(*places[step], broken)
+    try:
+        for name in ("CONFIGURE", "ACTIVATE", "DEACTIVATE", "CLEANUP"):
+            done = rig.change(getattr(Transition, f"TRANSITION_{name}"))
+            assert done == (name != step.upper())
+            if not done:
+                break
+    finally:
+        context.undo()
+    assert "a bug" in lines[0]
+    assert rig.state() == State.PRIMARY_STATE_UNCONFIGURED
+    rig.activate()
+    rig.look(1, 3)
+
+
 def test_autostart_makes_the_node_active(ros: Ros, rig: Rig) -> None:
     make_node(ros, autostart=True)
     ros.until(lambda: rig.state() == State.PRIMARY_STATE_ACTIVE, "the active state")

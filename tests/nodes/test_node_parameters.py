@@ -90,6 +90,43 @@ def test_settings_of_the_pipeline_change_while_the_node_is_active(ros: Ros, rig:
     rig.until_dropped("frame_gaze_timeout")
 
 
+def described(rig: Rig, *, after_ns: int = 0, until_ns: int = 2**63) -> set[int]:
+    """Stamps of the frames that final captions describe."""
+    stamps = {convert.ns_of(one.header.stamp) for one in rig.captions if one.is_final}
+    return {stamp for stamp in stamps if after_ns < stamp <= until_ns}
+
+
+def test_a_shorter_refresh_describes_a_trace_anew_while_it_stays_open(ros: Ros, rig: Rig) -> None:
+    make_node(ros, **{"pipeline.live.refresh_ms": 600_000.0})
+    rig.activate()
+    before = rig.look(1, 20)[-1]
+    ros.until(lambda: described(rig), "the first description")
+    assert rig.set_parameter("pipeline.live.refresh_ms", 100.0).successful
+    rig.look(21, 12)
+    ros.until(lambda: len(described(rig, after_ns=before)) >= 2, "descriptions of the grown trace")
+    assert len(described(rig, until_ns=before)) == 1
+    assert {one.trace_id for one in rig.captions} == {1}
+    assert all(one.trace_is_open for one in rig.captions)
+
+
+def test_a_trace_shorter_than_the_least_dwell_is_described_once_that_is_lowered(
+    ros: Ros, rig: Rig
+) -> None:
+    make_node(ros, **{"pipeline.live.min_dwell_ms": 10_000.0})
+    rig.activate()
+    before = rig.look(1, 12)[-1]
+    assert rig.set_parameter("pipeline.live.min_dwell_ms", 150.0).successful
+    rig.look(13, 4)
+    ros.until(lambda: described(rig, after_ns=before), "the description")
+    assert not described(rig, until_ns=before)
+    assert rig.set_parameter("pipeline.live.min_dwell_ms", 10_000.0).successful
+    first = max(one.trace_id for one in rig.captions)
+    rig.look(17, 14, x=20.0)
+    rig.look(31, 14, x=140.0)
+    rig.until_dropped("trace_too_short")
+    assert {one.trace_id for one in rig.captions} == {first}
+
+
 def test_a_wrong_value_at_start_is_one_clear_error(ros: Ros) -> None:
     for overrides, told in (
         ({"image_depth": "many"}, "image_depth"),

@@ -66,6 +66,36 @@ def test_a_focal_length_that_comes_during_a_trace_does_not_end_it(ros: Ros, rig:
     assert set(rig.attention()) == {"trace_1_dwell_s"}
 
 
+def test_camera_info_of_larger_images_is_scaled_to_those_that_come(ros: Ros, rig: Rig) -> None:
+    """A lens of 14896 px in images eight times as large is one of 1862: 65 px are 2 degrees."""
+    make_node(ros, use_camera_info=True)
+    rig.activate()
+    ros.until(rig.camera_info.get_subscription_count, "the camera_info subscription")
+    rig.send_focal(400.0, (960, 1280))
+    rig.look(1, 10)
+    rig.look(11, 14, x=20.0)
+    ros.until(lambda: "from_1_to_2_gap_s" in rig.attention(), "two traces, 74 degrees apart")
+    rig.send_focal(14_896.0, (960, 1280))
+    rig.look(25, 10)
+    ros.until(lambda: rig.attention().get("trace_2_dwell_s", 0.0) > 1.0, "one trace of all")
+    assert set(rig.attention()) == {"trace_1_dwell_s", "trace_2_dwell_s", "from_1_to_2_gap_s"}
+
+
+def test_camera_info_of_another_shape_is_told_and_leaves_the_angles(ros: Ros, rig: Rig) -> None:
+    node = make_node(ros, use_camera_info=True)
+    said: list[str] = []
+    node.problems = node.problems.__class__(said.append)
+    rig.activate()
+    ros.until(rig.camera_info.get_subscription_count, "the camera_info subscription")
+    rig.send_focal(1862.0, (720, 1280))
+    rig.look(1, 14)
+    rig.look(15, 14, x=20.0)
+    ros.until(lambda: "from_1_to_2_gap_s" in rig.attention(), "the second trace")
+    rig.until_dropped("camera_info_other_shape", 2)
+    assert "1280x720" in said[0]
+    assert "160x120" in said[0]
+
+
 def test_a_topic_of_the_wrong_type_is_named_in_diagnostics(ros: Ros, rig: Rig) -> None:
     make_node(ros, gaze_type="gaze_sample")
     assert rig.change(Transition.TRANSITION_CONFIGURE)

@@ -18,7 +18,9 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
+from tests.ingest.test_bag_parts import largest_file
 from tests.nodes.conftest import Ros
+from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.ingest import bag_parts
 from tracevlm_ros.ingest.bag import BagReader
 from tracevlm_ros.nodes import qos
@@ -76,6 +78,15 @@ def start(ros: Ros, tmp_path: Path) -> Start:
     return start_recorder
 
 
+def count_of(bag: Path) -> int:
+    """Messages that can be read of a bag that may have been cut off before the first."""
+    try:
+        return len(heard(bag))
+    except InputError as error:
+        assert "holds no messages" in str(error)
+        return 0
+
+
 def heard(bag: Path) -> list[str]:
     with BagReader(bag) as reader:
         return [record.decode().data for record in reader.records(["/test/text"])]
@@ -131,6 +142,24 @@ def test_what_a_full_disk_loses_is_in_diagnostics(
 
 def usage(free: int) -> Any:
     return shutil._ntuple_diskusage(10**12, 10**12 - free, free)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_what_a_failed_write_has_cut_off_is_counted_as_lost(
+    talker: Talker, start: Start, tmp_path: Path, storage: str
+) -> None:
+    """The kernel refuses files of more than 300 kB: every message sent is in a bag or counted."""
+    recorder = start(storage=storage, compress=False, min_free_mb=0)
+    voice = talker.voice(qos.reliable(20))
+    with largest_file(300_000):
+        for _ in range(20):
+            voice.publish(String(data="x" * 50_000))
+        talker.ros.until(lambda: talker.is_at(DiagnosticStatus.ERROR), "the pause")
+        talker.ros.until(lambda: recorder.written + recorder.drops.total() == 20, "all of them")
+    recorder.close()
+    kept = sum(map(count_of, tmp_path.glob("bag*")))
+    assert kept == recorder.written
+    assert kept + recorder.drops["message_disk_full"] == 20
 
 
 def test_what_a_slow_disk_loses_is_in_diagnostics(

@@ -1,5 +1,6 @@
 """Executors in threads end when told, idle or busy."""
 
+import signal
 import threading
 from typing import Any
 
@@ -13,7 +14,13 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from tests.nodes.conftest import WAIT_S, Ros
-from tracevlm_ros.nodes.spin import ExecutorThread, ServedNode, StopRequest
+from tracevlm_ros.nodes.spin import (
+    ExecutorThread,
+    ServedNode,
+    StopRequest,
+    StopSignals,
+    run_with_ros,
+)
 
 ROUNDS = 100
 
@@ -76,6 +83,36 @@ def test_an_executor_that_is_told_to_end_between_two_waits_does_not_wait_again(
     assert between.wait(WAIT_S)
     end_in_time(thread)
     node.destroy_node()
+
+
+def test_ros_arguments_that_cannot_be_read_are_one_line(
+    ros_domain: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    words = ["node", "--ros-args", "-r", "/image:=/9a/b"]
+    assert run_with_ros(lambda: 0, lambda: None, words) == 1
+    (ours,) = [line for line in capfd.readouterr().err.splitlines() if "[tracevlm]" in line]
+    assert "/image:=/9a/b" in ours
+    assert ", at /" not in ours
+
+
+def test_a_signal_that_a_launcher_passes_on_once_more_does_not_kill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bag is closed meanwhile. One that comes later does, and SIGTERM after SIGINT does not."""
+    now_s, stopped, killed, defaults = [10.0], [], [], []
+    monkeypatch.setattr(signal, "signal", lambda *words: defaults.append(words))
+    handle = StopSignals(lambda: stopped.append(1), lambda: now_s[0], killed.append)
+    handle(signal.SIGINT, None)
+    now_s[0] += 0.9
+    handle(signal.SIGINT, None)
+    now_s[0] += 5.0
+    handle(signal.SIGTERM, None)
+    assert len(stopped) == 3
+    assert killed == defaults == []
+    handle(signal.SIGINT, None)
+    assert killed == [signal.SIGINT]
+    assert defaults == [(signal.SIGINT, signal.SIG_DFL)]
 
 
 def test_no_callback_runs_any_more_when_a_node_is_closed(ros: Ros) -> None:

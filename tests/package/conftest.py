@@ -40,14 +40,14 @@ def ends(ros_domain: int) -> dict[str, Ends]:
     try:
         node.trigger_configure()
         node.trigger_activate()
-        return {name: _ends_of(node, name) for name in ("gaze_caption", "gaze_caption_ask")}
+        return {name: ends_of(node, name) for name in ("gaze_caption", "gaze_caption_ask")}
     finally:
         node.close()
         node.destroy_node()
         rclpy.try_shutdown()
 
 
-def _ends_of(node: Any, name: str) -> Ends:
+def ends_of(node: Any, name: str) -> Ends:
     lists = (
         node.get_publisher_names_and_types_by_node(name, NAMESPACE),
         node.get_subscriber_names_and_types_by_node(name, NAMESPACE),

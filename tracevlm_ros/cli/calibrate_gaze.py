@@ -40,6 +40,7 @@ from tracevlm_ros.core.gaze_mapping import Intrinsics, write_mapping
 from tracevlm_ros.core.types import Frame, GazeSample
 from tracevlm_ros.evaluation.stamp_spans import Span, require_overlap, span_of
 from tracevlm_ros.ingest.bag import BagReader
+from tracevlm_ros.ingest.camera_info import lens_of, matrix_of
 from tracevlm_ros.ingest.topics import TopicKind
 
 _TOPIC_UNSEEN_MS = 1000.0
@@ -144,7 +145,8 @@ def _require_one_clock(arguments: argparse.Namespace, seen: _Seen) -> None:
 def _intrinsics(
     arguments: argparse.Namespace, bag: BagReader | None, size_hw: tuple[int, int]
 ) -> Intrinsics | None:
-    """What the user gives, else camera_info of the bag, else None."""
+    """What the user gives, else camera_info of the bag, else None; InputError where that is of
+    images of another shape."""
     if arguments.focal_px is not None and arguments.camera is not None:
         raise ConfigError("--focal-px and --camera both tell the camera; give one")
     if arguments.focal_px is not None:
@@ -156,9 +158,12 @@ def _intrinsics(
     if bag is None or len(topics) != 1:
         return None
     message = next(bag.records({topics[0].name})).decode()
-    if not message.k[0] > 0:
+    lens = lens_of(message)
+    if lens is None:
         return None
-    return from_matrix(list(message.k), (int(message.height), int(message.width)), topics[0].name)
+    if problem := lens.problem(size_hw):
+        raise InputError(f"{topics[0].name}: {problem}, or give --focal-px or --camera")
+    return from_matrix(matrix_of(message), lens.size_hw or size_hw, topics[0].name)
 
 
 def _figures(calibration: GazeCalibration, drops: Drops) -> dict[str, Any]:

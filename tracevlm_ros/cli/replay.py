@@ -9,6 +9,7 @@ from typing import Any
 from tracevlm_ros.cli.bag_plan import plan_bag
 from tracevlm_ros.cli.live_graph import print_log
 from tracevlm_ros.cli.processes import NodeGraph
+from tracevlm_ros.cli.ros_names import namespace
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.nodes.keyboard import is_ours
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--remap", action="append", default=[], metavar="FROM:=TO", help="rename a topic"
     )
     parser.add_argument(
-        "--to", default="", metavar="NAMESPACE",
+        "--to", type=namespace, default="", metavar="NAMESPACE",
         help="rename the bag's image, gaze and words to the inputs of a graph in this namespace",
     )  # fmt: skip
     parser.add_argument(

@@ -21,6 +21,7 @@ from tracevlm_ros.cli.live_graph import (
     print_caption,
     print_log,
 )
+from tracevlm_ros.cli.ros_names import namespace
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.gaze_mapping import read_mapping
 from tracevlm_ros.ingest.video import is_live
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="added to gaze stamps (tracevlm calibrate clock)")  # fmt: skip
     parser.add_argument("--model", default="nano", help="nano (default), fake or a model directory")
     parser.add_argument("--record", type=Path, help="write captions, masks and traces to a new bag")
-    parser.add_argument("--namespace", default="tracevlm", help="of all topics")
+    parser.add_argument("--namespace", type=namespace, default="tracevlm", help="of all topics")
     parser.add_argument("--params-file", type=Path, help="parameters of gaze_caption (YAML)")
     parser.add_argument("--rate", type=float, default=1.0, help="speed of a file or bag")
     parser.add_argument(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from engine.runtime import load_engine
 from tracevlm_ros.cli.rerun_log import RerunLog, layout, load_rerun
+from tracevlm_ros.cli.ros_names import namespace
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import ConfigError, InputError
@@ -44,7 +45,8 @@ class Shown(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, metavar="BAG", nargs="?", help="bag with video and gaze")
     parser.add_argument("--live", action="store_true", help="a running graph instead of a bag")
-    parser.add_argument("--namespace", default="tracevlm", help="of the running graph")
+    parser.add_argument("--namespace", type=namespace, default="tracevlm",
+                        help="of the running graph")  # fmt: skip
     parser.add_argument("--domain", type=int, help="its DDS domain (default: ROS_DOMAIN_ID)")
     parser.add_argument("--duration", type=float, default=float("inf"),
                         help="seconds to show it (default: until Ctrl-C)")  # fmt: skip
@@ -127,9 +129,14 @@ def open_stream(rerun: Any, name: str, save: Path | None) -> Any:
     except (RuntimeError, OSError) as error:
         what = "the viewer cannot be started" if save is None else f"{save} cannot be written"
         remedy = "write a file with --save" if save is None else "name another file"
-        raise InputError(f"{what}: {error}; {remedy}") from error
+        raise InputError(f"{what}: {_first_line(error)}; {remedy}") from error
     stream.send_recording_name(name)
     return stream
+
+
+def _first_line(error: Exception) -> str:
+    """Rerun tells how to install it, and the whole PATH, in the lines that follow."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
 
 
 def _show(

@@ -21,6 +21,7 @@ from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.errors import ConfigError
 from tracevlm_ros.core.fast_path import FastPath
 from tracevlm_ros.core.gaze_mapping import GazeMapping
+from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.live_trace import LiveTrace, PendingEmbeddings
 from tracevlm_ros.core.live_traces import NS_PER_MS, LiveTraces
 from tracevlm_ros.core.mask_memory import MaskMemory, Sight
@@ -75,7 +76,8 @@ class Pipeline:
         self.drops = Drops()
         self.gaze_mapping = gaze_mapping
         self.drift = DriftCorrection(config.drift, self.drops)
-        self.focal_px: float | None = config.trace.focal_px
+        focal_px = config.trace.focal_px
+        self.lens = None if focal_px is None else Lens(focal_px)
         self._sync = Synchronizer(config.sync, self.drops)
         self._segmenter = TraceSegmenter(config.trace, self.drops)
         self._path = CameraPath()
@@ -172,7 +174,7 @@ class Pipeline:
         seen = self._beside(lambda: self._memory.look(frame))
         motion = self._live.advance(frame)
         self._memory.advance(frame, motion, seen())
-        ended = self._segmenter.set_view((height, width), self.focal_px)
+        ended = self._segmenter.set_view((height, width), self._focal_in((height, width)))
         if motion.ends_scene:
             ended += self._segmenter.finish()
         elif motion.ok:
@@ -185,6 +187,16 @@ class Pipeline:
             seen_px = self._path.carry((looked.x_px, looked.y_px), looked.stamp_ns)
             events += self._segmenter.push(looked, seen_px)
         self._tell(events + self._segmenter.advance(frame.stamp_ns))
+
+    def _focal_in(self, size_hw: tuple[int, int]) -> float | None:
+        """In pixels of the frame; what the settings say where the lens is of another picture."""
+        if self.lens is None:
+            return None
+        focal_px = self.lens.focal_in(size_hw)
+        if focal_px is None:
+            self.drops["camera_info_other_shape"] += 1
+            return self.config.trace.focal_px
+        return focal_px
 
     def _tell(self, events: Iterable[TraceEvent]) -> None:
         for event in events:

@@ -167,7 +167,8 @@ def evaluate_recorded(
         _note_damage(result, recorded)
         drops = Drops()
         outcomes = recorded_outcomes(played, recorded, config.topics, drops)
-        _score(result, outcomes, truth, drops, config, folder, None, progress)
+        with _nothing_scored_on_error(result):
+            _score(result, outcomes, truth, drops, config, folder, None, progress)
     return result
 
 
@@ -190,8 +191,15 @@ def _replayed(
         outcomes = stack.enter_context(closing(play(spans.passing(samples), pipeline, engine)))
         drops, attention = pipeline.drops, pipeline.attention
         _score(result, outcomes, truth, drops, config, folder, writer, progress, attention)
-    try:
+    with _nothing_scored_on_error(result):
         spans.require_overlap()
+
+
+@contextmanager
+def _nothing_scored_on_error(result: RecordingResult) -> Iterator[None]:
+    """Scores of recordings that do not belong together are worth nothing; drops are kept."""
+    try:
+        yield
     except InputError:
         result.samples = Samples(drops=result.samples.drops)
         raise

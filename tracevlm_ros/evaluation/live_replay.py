@@ -14,11 +14,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, describe
 from tracevlm_ros.core.types import Description, Frame, GazeSample, Word
 from tracevlm_ros.evaluation.outcome import FrameOutcome, SpokenCaption
-from tracevlm_ros.evaluation.recording import FocalLength, Sample
+from tracevlm_ros.evaluation.recording import Sample
 from tracevlm_ros.evaluation.replay import add_sample
 
 FRAME_DEPTH = 2
@@ -118,7 +119,7 @@ def _guarded(shared: _Shared, work: Callable[[], None]) -> None:
 
 def _feed(shared: _Shared, samples: Iterable[Sample], clock: _RecordingClock) -> None:
     for sample in samples:
-        delay_s = 0.0 if isinstance(sample, FocalLength) else clock.wait_s(sample_ns(sample))
+        delay_s = 0.0 if isinstance(sample, Lens) else clock.wait_s(sample_ns(sample))
         with shared.changed:
             if delay_s > 0:
                 shared.changed.wait_for(lambda: shared.stop, timeout=delay_s)

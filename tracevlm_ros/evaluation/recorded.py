@@ -20,8 +20,14 @@ from tracevlm_ros.evaluation.ros_messages import (
     spoken_caption,
     trace_snapshot,
 )
+from tracevlm_ros.evaluation.stamp_spans import SpanWatch
 from tracevlm_ros.ingest.bag import BagReader, BagRecord
 from tracevlm_ros.ingest.bag_messages import decode_as, stamp_ns
+
+_SHIFT_LIVE = (
+    "let the node shift gaze (pipeline.gaze_offset_ms, see: tracevlm calibrate clock) and record "
+    "again"
+)
 
 
 class _MaskStream:
@@ -51,8 +57,9 @@ def recorded_outcomes(
 
     Frames without masks were dropped live: ``masks`` is None and ``frame_without_masks`` counts
     them. Captions for stamps that no frame has count as ``caption_without_frame``. Both bags may
-    be one. Raises InputError when the output bag has neither captions nor masks, or when none of
-    its stamps belongs to a frame of the input bag.
+    be one. Raises InputError when the output bag has neither captions nor masks, when none of its
+    stamps belongs to a frame of the input bag, or when no trace was found and gaze and frames of
+    the input bag never overlap (a graph may have shifted gaze itself; then it finds traces).
     """
     names = {topic.name for topic in outputs.topics if topic.message_count}
     if not names & {CAPTIONS_TOPIC, MASKS_TOPIC}:
@@ -63,21 +70,26 @@ def recorded_outcomes(
     captions = _captions(outputs, names)
     traces = _traces(outputs, names)
     masks = _MaskStream(_records(outputs, names, MASKS_TOPIC), drops)
-    joined = 0
-    for sample in bag_samples(inputs, topics, drops):
+    joined = attended = 0
+    spans = SpanWatch()
+    for sample in spans.passing(bag_samples(inputs, topics, drops)):
         if not isinstance(sample, Frame):
             continue
         found = masks.take(sample.stamp_ns)
         said = tuple(captions.pop(sample.stamp_ns, ()))
         joined += found is not None or bool(said)
         drops["frame_without_masks"] += found is None
-        yield FrameOutcome(sample, found, tuple(traces.get(sample.stamp_ns, ())), said)
+        seen = tuple(traces.get(sample.stamp_ns, ()))
+        attended += bool(said or seen or (found is not None and found.trace_ids))
+        yield FrameOutcome(sample, found, seen, said)
     drops["caption_without_frame"] += sum(map(len, captions.values()))
     if not joined:
         raise InputError(
             f"no stamp in bag {outputs.path} belongs to a frame of {inputs.path}; "
             "give the bag that was played while the outputs were recorded"
         )
+    if not attended:
+        spans.require_overlap(_SHIFT_LIVE)
 
 
 def _records(bag: BagReader, names: set[str], topic: str) -> Iterator[BagRecord]:

@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.types import Frame, GazeSample, Word
 from tracevlm_ros.ingest.bag import BagReader, BagRecord
-from tracevlm_ros.ingest.bag_messages import to_focal_px, to_frame, to_gaze_sample, to_word
+from tracevlm_ros.ingest.bag_messages import to_frame, to_gaze_sample, to_lens, to_word
 from tracevlm_ros.ingest.gaze_recordings import open_gaze
 from tracevlm_ros.ingest.topics import BagTopic, TopicKind
 from tracevlm_ros.ingest.video import read_video
@@ -19,13 +19,7 @@ VIDEO_START_NS = 1_000_000_000
 """Stamp of a video's first frame: the pipeline takes stamp 0 for "not set"."""
 
 
-class FocalLength(NamedTuple):
-    """The camera's focal length in pixels, from now on."""
-
-    focal_px: float
-
-
-Sample = Frame | GazeSample | Word | FocalLength
+Sample = Frame | GazeSample | Word | Lens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +37,7 @@ class BagTopics:
 
 
 def bag_samples(bag: BagReader, topics: BagTopics, drops: Drops) -> Iterator[Sample]:
-    """Frames, gaze, words and, where asked for, focal lengths of ``bag`` in order of log time.
+    """Frames, gaze, words and, where asked for, lenses of ``bag`` in order of log time.
 
     Gaze in units of the image waits for the first frame, which tells its size. Records that cannot
     be decoded are counted (``frame_unreadable``, ``gaze_unreadable``, ``word_unreadable``,
@@ -72,7 +66,7 @@ def bag_samples(bag: BagReader, topics: BagTopics, drops: Drops) -> Iterator[Sam
                 yield from _try_gaze(record, size_hw, topics, drops)
             continue
         elif info is not None and record.topic == info.name:
-            sample = _try_focal(record, drops)
+            sample = _try_lens(record, drops)
         else:
             sample = _try_word(record, drops)
         if sample is not None:
@@ -194,11 +188,11 @@ def _try_word(record: BagRecord, drops: Drops) -> Word | None:
         return None
 
 
-def _try_focal(record: BagRecord, drops: Drops) -> FocalLength | None:
+def _try_lens(record: BagRecord, drops: Drops) -> Lens | None:
     try:
-        focal_px = to_focal_px(record)
+        lens = to_lens(record)
     except InputError:
         drops["camera_info_unreadable"] += 1
         return None
-    drops["camera_info_without_focal"] += focal_px is None
-    return None if focal_px is None else FocalLength(focal_px)
+    drops["camera_info_without_focal"] += lens is None
+    return lens

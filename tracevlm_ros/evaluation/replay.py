@@ -8,11 +8,12 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 
 from tracevlm_ros.core.engine import Engine
+from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, describe
 from tracevlm_ros.core.types import Frame, GazeSample
 from tracevlm_ros.evaluation.outcome import FrameOutcome, SpokenCaption
-from tracevlm_ros.evaluation.recording import FocalLength, Sample
+from tracevlm_ros.evaluation.recording import Sample
 
 
 def replay(
@@ -35,8 +36,8 @@ def add_sample(pipeline: Pipeline, sample: Sample) -> None:
         pipeline.add_frame(sample)
     elif isinstance(sample, GazeSample):
         pipeline.add_gaze(sample)
-    elif isinstance(sample, FocalLength):
-        pipeline.focal_px = sample.focal_px
+    elif isinstance(sample, Lens):
+        pipeline.lens = sample
     else:
         pipeline.add_word(sample)
 

@@ -26,14 +26,19 @@ def span_of(stamps_ns: Iterable[int]) -> Span | None:
     return Span(min(stamps), max(stamps)) if stamps else None
 
 
-def require_overlap(gaze: Span | None, other: Span | None, name: str = "frames") -> None:
+_SHIFT_GAZE = "shift gaze with --gaze-offset-ms (see: tracevlm calibrate clock)"
+
+
+def require_overlap(
+    gaze: Span | None, other: Span | None, name: str = "frames", remedy: str = _SHIFT_GAZE
+) -> None:
     """Raise InputError when both are there and no moment is in both."""
     if gaze is None or other is None:
         return
     if gaze.last_ns < other.first_ns or gaze.first_ns > other.last_ns:
         raise InputError(
             f"gaze covers {gaze}, {name} {other}: they never overlap; stamp both by one clock, or "
-            "shift gaze with --gaze-offset-ms (see: tracevlm calibrate clock)"
+            f"{remedy}"
         )
 
 
@@ -57,9 +62,9 @@ class SpanWatch:
                 self._gaze = _wider(self._gaze, sample.stamp_ns + offset_ns)
             yield sample
 
-    def require_overlap(self) -> None:
+    def require_overlap(self, remedy: str = _SHIFT_GAZE) -> None:
         """Raise InputError when gaze and frames that passed never overlap."""
-        require_overlap(self._gaze, self._frames)
+        require_overlap(self._gaze, self._frames, remedy=remedy)
 
 
 def _wider(span: Span | None, stamp_ns: int) -> Span:

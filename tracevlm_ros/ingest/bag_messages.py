@@ -3,10 +3,11 @@
 from collections.abc import Collection
 from typing import Any
 
-from tracevlm_ros.core.attention.view import known_focal
 from tracevlm_ros.core.errors import InputError
+from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.types import Frame, GazeSample, PenState, Word
 from tracevlm_ros.ingest.bag import BagRecord
+from tracevlm_ros.ingest.camera_info import lens_of
 from tracevlm_ros.ingest.image_message import decode_compressed, decode_image
 from tracevlm_ros.ingest.scene_pixels import from_normalised
 from tracevlm_ros.ingest.topics import TopicKind
@@ -58,9 +59,9 @@ def to_gaze_sample(
     return GazeSample(stamp, x, y, 1.0 if seen else 0.0)
 
 
-def to_focal_px(record: BagRecord) -> float | None:
-    """The focal length of a CameraInfo record in pixels; None of an uncalibrated camera."""
-    return known_focal(float(_decoded(record, TopicKind.CAMERA_INFO).k[0]))
+def to_lens(record: BagRecord) -> Lens | None:
+    """The lens of a CameraInfo record; None of an uncalibrated camera."""
+    return lens_of(_decoded(record, TopicKind.CAMERA_INFO))
 
 
 def to_word(record: BagRecord) -> Word:

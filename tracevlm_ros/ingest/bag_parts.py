@@ -65,6 +65,8 @@ class BagParts:
         self._retry_s = 0.0
         self._pause_s = RETRY_S
         self._writer: BagWriter | None = None
+        self._unsafe = 0
+        self._lost = 0
         self._begin_part()
         if (left := self._missing_room()) is not None:
             self.close()
@@ -88,9 +90,16 @@ class BagParts:
         try:
             self._writer.write_raw(topic, msgtype, log_ns, raw)
         except _WRITE_ERRORS as error:
-            self._stop(f"writing failed: {error}")
+            self._fail(error)
             return False
+        self._unsafe += 1
         return True
+
+    def take_lost(self) -> int:
+        """Messages that ``write_raw`` took and a write that failed later has lost, since the last
+        call: all since the last ``flush``, of which MCAP may have saved some."""
+        lost, self._lost = self._lost, 0
+        return lost
 
     def flush(self) -> None:
         """Bring what was written to the disk, and look whether there is room for more."""
@@ -100,8 +109,9 @@ class BagParts:
         try:
             self._writer.flush()
         except _WRITE_ERRORS as error:
-            self._stop(f"writing failed: {error}")
+            self._fail(error)
             return
+        self._unsafe = 0
         self._pause_s = RETRY_S
         if (left := self._missing_room()) is not None:
             self._stop(left)
@@ -114,8 +124,10 @@ class BagParts:
         try:
             writer.close()
         except _WRITE_ERRORS as error:
+            self._count_lost()
             raise InputError(
-                f"bag {writer.path} could not be closed: {error}; its messages can still be read"
+                f"bag {writer.path} could not be closed: {error}; "
+                "what was written before can still be read"
             ) from error
 
     def _missing_room(self) -> str | None:
@@ -126,6 +138,14 @@ class BagParts:
             f"{left // 1_000_000} MB are free in {self._path.parent}, "
             f"{self._min_free_bytes // 1_000_000} MB are kept free (min_free_mb)"
         )
+
+    def _fail(self, error: Exception) -> None:
+        self._count_lost()
+        self._stop(f"writing failed: {error}")
+
+    def _count_lost(self) -> None:
+        self._lost += self._unsafe
+        self._unsafe = 0
 
     def _stop(self, why: str) -> None:
         writer, self._writer = self._writer, None

@@ -32,10 +32,6 @@ def _keep(pixels: Pixels) -> Pixels:
     return pixels
 
 
-def _high_byte(pixels: Pixels) -> Pixels:
-    return np.repeat(pixels[:, :, 1:2], 3, axis=2)
-
-
 _LAYOUTS: dict[str, _Layout] = {
     "rgb8": _Layout(3, _keep),
     "bgr8": _Layout(3, _convert(cv2.COLOR_BGR2RGB)),
@@ -45,7 +41,6 @@ _LAYOUTS: dict[str, _Layout] = {
     "8UC4": _Layout(4, _convert(cv2.COLOR_BGRA2RGB)),
     "mono8": _Layout(1, _convert(cv2.COLOR_GRAY2RGB)),
     "8UC1": _Layout(1, _convert(cv2.COLOR_GRAY2RGB)),
-    "mono16": _Layout(2, _high_byte),
     "yuv422": _Layout(2, _convert(cv2.COLOR_YUV2RGB_UYVY)),
     "uyvy": _Layout(2, _convert(cv2.COLOR_YUV2RGB_UYVY)),
     "yuv422_yuy2": _Layout(2, _convert(cv2.COLOR_YUV2RGB_YUYV)),
@@ -56,7 +51,17 @@ _LAYOUTS: dict[str, _Layout] = {
     "bayer_gbrg8": _Layout(1, _convert(cv2.COLOR_BayerGR2RGB)),
     "bayer_grbg8": _Layout(1, _convert(cv2.COLOR_BayerGB2RGB)),
 }
-ENCODINGS = tuple(_LAYOUTS)
+_WIDE = {
+    f"{name}16": f"{name}8"
+    for name in (
+        "rgb", "bgr", "rgba", "bgra", "mono",
+        "bayer_rggb", "bayer_bggr", "bayer_gbrg", "bayer_grbg",
+    )
+}  # fmt: skip
+"""Encodings of 16 bits a channel: the high bytes are read as another encoding."""
+ENCODINGS = (*_LAYOUTS, *_WIDE)
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+"""With which JPEG and PNG begin."""
 
 
 def decode_image(
@@ -73,18 +78,20 @@ def decode_image(
     array. Rows may be padded (``step``). Raises InputError for an encoding that is not in
     ENCODINGS and for sizes that do not fit together.
     """
-    layout = _LAYOUTS.get(encoding)
+    wide = 2 if encoding in _WIDE else 1
+    layout = _LAYOUTS.get(_WIDE.get(encoding, encoding))
     if layout is None:
         raise InputError(
             f"image encoding '{encoding}' is not supported; supported: {', '.join(ENCODINGS)}"
         )
     flat = np.frombuffer(data, np.uint8)
-    _require_fit(encoding, layout.bytes_per_pixel, (height, width), step, flat.size)
+    bytes_per_pixel = wide * layout.bytes_per_pixel
+    _require_fit(encoding, bytes_per_pixel, (height, width), step, flat.size)
     pixels = np.lib.stride_tricks.as_strided(
-        flat, (height, width, layout.bytes_per_pixel), (step, layout.bytes_per_pixel, 1)
+        flat, (height, width, bytes_per_pixel), (step, bytes_per_pixel, 1)
     )
-    if encoding == "mono16" and is_bigendian:
-        pixels = pixels[:, :, ::-1]
+    if wide == 2:
+        pixels = np.ascontiguousarray(pixels[:, :, 0 if is_bigendian else 1 :: 2])
     if layout.bytes_per_pixel == 1:
         pixels = pixels[:, :, 0]
     return layout.to_rgb(pixels)
@@ -107,15 +114,16 @@ def _require_fit(
             f"image data has {size} bytes; {width}x{height} {encoding} with step {step} "
             f"needs {step * height}"
         )
-    if bytes_per_pixel == 2 and encoding != "mono16" and width % 2:
+    if encoding.startswith(("yu", "uy")) and width % 2:
         raise InputError(f"image width is {width}; {encoding} needs an even width")
 
 
 def decode_compressed(image_format: str, data: Buffer) -> Image:
     """Pixels of a sensor_msgs/CompressedImage (JPEG or PNG) as uint8 RGB (H, W, 3).
 
-    ``image_format`` is the message's ``format``: "jpeg", "png" or "bgr8; jpeg compressed bgr8".
-    Raises InputError for other formats and for data that cannot be decoded.
+    ``image_format`` is the message's ``format`` ("jpeg", "bgr8; jpeg compressed bgr8"); publishers
+    spell it in many ways ("image/jpeg", "mjpeg", ""), so the data's first bytes decide. Raises
+    InputError for other formats, depth images among them, and for data that cannot be decoded.
     """
     bgr = _decoded(image_format, data, cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
@@ -132,11 +140,16 @@ def decode_labels(image_format: str, data: Buffer) -> NDArray[np.uint16]:
 
 
 def _decoded(image_format: str, data: Buffer, flags: int) -> NDArray[np.integer[Any]]:
-    words = image_format.lower().replace(";", " ").split()
-    if not {"jpeg", "jpg", "png"} & set(words) or "compresseddepth" in words:
-        raise InputError(f"compressed image format '{image_format}' is not supported; jpeg or png")
     flat = np.frombuffer(data, np.uint8)
+    words = image_format.lower().replace(";", " ").split()
+    is_known = bool({"jpeg", "jpg", "png"} & set(words)) or _has_magic(flat)
+    if not is_known or "compresseddepth" in words:
+        raise InputError(f"compressed image format '{image_format}' is not supported; jpeg or png")
     decoded = cv2.imdecode(flat, flags) if flat.size else None
     if decoded is None:
         raise InputError(f"compressed image ({image_format}, {flat.size} bytes) cannot be decoded")
     return np.asarray(decoded, decoded.dtype)
+
+
+def _has_magic(flat: Pixels) -> bool:
+    return flat[:8].tobytes().startswith(_MAGIC)

@@ -13,6 +13,7 @@ from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Location
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.gaze_mapping import GazeMapping
+from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.types import Description, Frame, Word
@@ -102,7 +103,7 @@ class FastPath(Worker):
         self._targets: NewestQueue[Gaze] = NewestQueue(
             inbox, _SMALL_QUEUE, "gaze_target_queue_full"
         )
-        self._focal_px: NewestQueue[float] = NewestQueue(inbox, 1, "camera_info_superseded")
+        self._lenses: NewestQueue[Lens] = NewestQueue(inbox, 1, "camera_info_superseded")
         self._gaze_mappings: NewestQueue[GazeMapping | None] = NewestQueue(
             inbox, 1, "gaze_calibration_superseded"
         )
@@ -146,9 +147,9 @@ class FastPath(Worker):
     def offer_word(self, word: Word) -> None:
         self._words.put(word)
 
-    def offer_focal(self, focal_px: float) -> None:
-        """The camera's focal length in pixels, from now on."""
-        self._focal_px.put(focal_px)
+    def offer_lens(self, lens: Lens) -> None:
+        """The camera's lens, from now on."""
+        self._lenses.put(lens)
 
     def offer_gaze_mapping(self, mapping: GazeMapping | None) -> None:
         """Another calibration of gaze, or none, from the next frame on."""
@@ -235,8 +236,8 @@ class FastPath(Worker):
             self._pipeline.deliver(request, description)
         for config in self._configs.take_all():
             self._pipeline.change(config)
-        for focal_px in self._focal_px.take_all():
-            self._pipeline.focal_px = focal_px
+        for lens in self._lenses.take_all():
+            self._pipeline.lens = lens
         for mapping in self._gaze_mappings.take_all():
             self._pipeline.gaze_mapping = mapping
         for word in self._words.take_all():
@@ -302,6 +303,8 @@ class FastPath(Worker):
         self._stopwatch.add("image_queue", arrival.received_s, start_s, frame.stamp_ns)
         self._stopwatch.add("image_decode", start_s, None, frame.stamp_ns)
         self._size_hw = frame.image_rgb.shape[:2]
+        if (lens := self._pipeline.lens) and (problem := lens.problem(self._size_hw)):
+            self.problems.say("camera_info_other_shape", problem)
         while self._unsized:
             self._pipeline.add_gaze(self._unsized.popleft().in_pixels(self._size_hw))
         self._waiting[frame.stamp_ns] = arrival

@@ -11,7 +11,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from tracevlm_msgs.msg import GazeSample, Word
-from tracevlm_ros.core.attention.view import known_focal
+from tracevlm_ros.core.lens import Lens
+from tracevlm_ros.ingest.camera_info import lens_of
 from tracevlm_ros.nodes import convert, qos
 from tracevlm_ros.nodes.fast_path import Arrival, FastPath, Question
 from tracevlm_ros.nodes.losses import Losses
@@ -41,7 +42,7 @@ class Inputs:
         self._watch = watch
         self._stopwatch = stopwatch
         self._is_normalised = parameters["gaze_unit"] == "normalised"
-        self._focal_px = 0.0
+        self._lens: Lens | None = None
         self._all: list[Any] = []
         self._images: dict[str, Any] = {}
         transport = parameters["image_transport"]
@@ -143,12 +144,12 @@ class Inputs:
         )
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        focal_px = known_focal(float(message.k[0]))
-        if focal_px is None:
+        lens = lens_of(message)
+        if lens is None:
             self._fast_path.count_drop("camera_info_without_focal")
-        elif focal_px != self._focal_px:
-            self._focal_px = focal_px
-            self._fast_path.offer_focal(focal_px)
+        elif lens != self._lens:
+            self._lens = lens
+            self._fast_path.offer_lens(lens)
 
     def _on_word(self, message: Word) -> None:
         self._stopwatch.event("words")

@@ -218,13 +218,22 @@ class Recorder(Node):  # type: ignore[misc]
                 self._write_waiting()
                 if self._writer is not None:
                     self._writer.flush()
+                    self._count_lost(self._writer)
             if self._writer is not None:
                 self._writer.close()
         except TraceVLMError as error:
             self.get_logger().error(f"recording ends: {error}")
             self._stop.fail()
         finally:
+            if self._writer is not None:
+                self._count_lost(self._writer)
             self._refuse_jobs()
+
+    def _count_lost(self, writer: BagParts) -> None:
+        """What was taken for written, and a write that failed afterwards has lost."""
+        lost = writer.take_lost()
+        self.written -= lost
+        self.drops["message_disk_full"] += lost
 
     def _refuse_jobs(self) -> None:
         with self._changed:

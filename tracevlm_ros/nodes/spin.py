@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
@@ -15,6 +16,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from tracevlm_ros.core.errors import TraceVLMError
+
+SAME_REQUEST_S = 1.0
 
 
 class Closable(Protocol):
@@ -110,7 +113,8 @@ def run_node(make: Make, argv: Sequence[str] | None = None) -> int:
     """Build a node with ``make`` and serve it until it asks to stop, or a signal does.
 
     ``close`` of the node, where it has one, runs while ROS still works: workers end, files close.
-    A second signal kills. A TraceVLMError while building becomes one line and exit status 1.
+    A signal that comes again (``StopSignals``) kills. A TraceVLMError while building becomes one
+    line and exit status 1.
     """
     stop = StopRequest()
 
@@ -126,12 +130,20 @@ def run_node(make: Make, argv: Sequence[str] | None = None) -> int:
 def run_with_ros(
     serve: Callable[[], int], stop: Callable[[], None], argv: Sequence[str] | None
 ) -> int:
-    """Run ``serve`` between ROS's beginning and end; ``stop`` is called on SIGINT and SIGTERM."""
+    """Run ``serve`` between ROS's beginning and end; ``stop`` is called on SIGINT and SIGTERM.
+
+    ROS arguments that cannot be read are one line and exit status 1.
+    """
     _stop_on_signals(stop)
-    rclpy.init(
-        args=list(sys.argv if argv is None else argv),
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
+    try:
+        rclpy.init(
+            args=list(sys.argv if argv is None else argv),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except RuntimeError as error:  # RCLError, which rclpy does not export
+        reason = str(error).partition(", at /")[0]  # a place in rcl's sources
+        print(f"[ERROR] [tracevlm]: ROS cannot start: {reason}", file=sys.stderr, flush=True)
+        return 1
     try:
         return serve()
     except TraceVLMError as error:
@@ -141,10 +153,34 @@ def run_with_ros(
         rclpy.try_shutdown()
 
 
-def _stop_on_signals(stop: Callable[[], None]) -> None:
-    def handle(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        stop()
+class StopSignals:
+    """The handler of SIGINT and SIGTERM: the first of each calls ``stop``, a later one kills.
 
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
+    A terminal and systemd signal all processes at once, and a launcher passes on what it got: what
+    comes again within ``SAME_REQUEST_S`` is the same request and kills no node that closes its bag.
+    """
+
+    def __init__(
+        self,
+        stop: Callable[[], None],
+        now_s: Callable[[], float] = time.monotonic,
+        kill: Callable[[int], None] = signal.raise_signal,
+    ) -> None:
+        self._stop = stop
+        self._now_s = now_s
+        self._kill = kill
+        self._first_s: dict[int, float] = {}
+
+    def __call__(self, number: int, _frame: object) -> None:
+        first_s = self._first_s.setdefault(number, self._now_s())
+        if self._now_s() - first_s < SAME_REQUEST_S:
+            self._stop()
+            return
+        signal.signal(number, signal.SIG_DFL)
+        self._kill(number)
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    handler = StopSignals(stop)
+    signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGTERM, handler)
