@@ -19,7 +19,7 @@ MESSAGES := $(shell find tracevlm_msgs -type f -not -path '*/build/*')
 demo: setup
 	$(BIN)/tracevlm demo --out $(OUT)
 
-# Training in a process of its own: beside all other libraries in one, PyTorch crashed.
+# Training in a process of its own: smaller, and a crash of one does not hide the other's results.
 test: setup-dev
 ifeq ($(strip $(PYTEST_ARGS)),)
 	$(BIN)/python -m pytest --ignore tests/training

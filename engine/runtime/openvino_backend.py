@@ -6,6 +6,8 @@ multiplies it; TVP, whose distances are precise, and decoding, which gains nothi
 
 import threading
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,28 @@ THREADS = {"vision": 2, "tvp": 2, "prefill": 1, "decode": 1, "mask": 2, TRACK: 2
 BF16_GRAPHS = ("vision", "prefill", "mask")
 
 
-def has_bf16(core: Any = None) -> bool:
+@cache
+def shared_core() -> Any:
+    """The one `openvino.Core` of this process, with its CPU plugin loaded.
+
+    The plugin gives the thread that loads it another stack for signals and takes it away when it
+    goes: of two cores that end in the order in which they began, the second puts back the stack
+    that the first has unmapped, and the next signal that Python handles there ends the process. So
+    the thread that loads it is one that ends at once.
+    """
+    with ThreadPoolExecutor(1, "openvino-core") as pool:
+        return pool.submit(_core_with_plugin).result()
+
+
+def _core_with_plugin() -> Any:
+    core = openvino.Core()
+    core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return core
+
+
+def has_bf16() -> bool:
     """Whether the CPU multiplies bf16, as OpenVINO sees it."""
-    core = core or openvino.Core()
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class HostResident:
@@ -54,8 +74,7 @@ class OpenVinoBackend:
                 f"{manifest.directory} is of flavour {manifest.flavour}, openvino-cpu runs "
                 f"{PRIMITIVE}; export with --flavour {PRIMITIVE}"
             )
-        self._core = openvino.Core()
-        self._is_bf16 = has_bf16(self._core)
+        self._is_bf16 = has_bf16()
         self._graphs, self._paths = manifest.graphs, manifest.graph_paths
         self._locks = {name: threading.Lock() for name in self._graphs}
         self._requests: dict[str, Any] = {}
@@ -106,14 +125,14 @@ class OpenVinoBackend:
         """Compiled at once for all graphs but ``LAZY`` ones."""
         if graph not in self._requests:
             path, spec = str(self._paths[graph]), self._graphs[graph]
-            self._requests[graph] = _open(self._core, graph, path, spec, self._is_bf16)
+            self._requests[graph] = _open(graph, path, spec, self._is_bf16)
         return self._requests[graph]
 
     def close(self) -> None:
         self._requests.clear()
 
 
-def _open(core: Any, name: str, path: str, spec: GraphSpec, is_bf16: bool) -> Any:
+def _open(name: str, path: str, spec: GraphSpec, is_bf16: bool) -> Any:
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": THREADS[name],
@@ -121,7 +140,7 @@ def _open(core: Any, name: str, path: str, spec: GraphSpec, is_bf16: bool) -> An
         "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 and name in BF16_GRAPHS else "f32",
     }
     try:
-        compiled = core.compile_model(path, "CPU", options)
+        compiled = shared_core().compile_model(path, "CPU", options)
     except Exception as error:
         raise BackendError(
             f"{path} cannot be compiled by openvino {openvino.__version__}: {_one_line(error)}; "

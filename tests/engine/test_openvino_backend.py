@@ -1,6 +1,7 @@
 """OpenVINO answers as ONNX Runtime does, keeps the contract, and says when it is not there."""
 
 import dataclasses
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,6 +49,36 @@ def test_arrays_that_came_back_are_not_written_to_again(tiny_directory: Path) ->
     masks(engine, picture(2), [trace(2)])
     np.testing.assert_array_equal(first, kept)
     engine.close()
+
+
+_SIGNALLED = """
+import faulthandler, signal, sys
+from pathlib import Path
+from engine.runtime.manifest import read_manifest
+from engine.runtime.openvino_backend import OpenVinoBackend
+faulthandler.enable()  # gives the main thread a stack for signals, which is to stay
+manifest = read_manifest(Path(sys.argv[1]))
+first, second = OpenVinoBackend(manifest), OpenVinoBackend(manifest)
+first.close()
+del first
+second.close()
+del second
+signal.signal(signal.SIGTERM, lambda *_: print("obeyed"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_obeyed_after_models_were_closed_in_the_order_of_loading(
+    tiny_directory: Path,
+) -> None:
+    """Two cores of OpenVINO left the main thread without its stack for signals: rc -11."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGNALLED, str(tiny_directory)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "obeyed\n"), done.stderr
 
 
 def test_residents_cannot_be_written_to(tiny_directory: Path) -> None:

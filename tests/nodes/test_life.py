@@ -1,5 +1,7 @@
 """The lifecycle node through its states, in this process, with real DDS."""
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,13 @@ import pytest
 pytest.importorskip("rclpy", reason="the ROS 2 wheels are not installed")
 pytest.importorskip("tracevlm_msgs", reason="the message package is not installed")
 
+import rclpy
 from lifecycle_msgs.msg import State, Transition
+from rclpy.context import Context
 
 from tests.nodes.conftest import Ros
-from tests.nodes.rig import Rig, make_node
+from tests.nodes.rig import Rig, make_node, stranger
+from tracevlm_ros.nodes.gaze_caption import GazeCaption
 
 
 def test_the_node_walks_through_its_life_twice(ros: Ros, rig: Rig) -> None:
@@ -140,3 +145,31 @@ def test_nothing_is_published_after_deactivation_and_ids_count_on(ros: Ros, rig:
     ros.until(rig.gaze.get_subscription_count, "the gaze subscription")
     rig.look(40, 8)
     ros.until(lambda: max(c.trace_id for c in rig.captions) > first_id, "a new trace")
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("ros_domain", "no_collection")
+def test_a_destroyed_node_leaves_no_thread_behind() -> None:
+    with stranger():
+        pass  # what the first participant of a process starts, stays
+    before = threads()
+    context = Context()
+    rclpy.init(args=[], context=context)
+    node = GazeCaption(context=context)
+    assert threads() > before
+    node.close()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+    Ros.until(lambda: threads() <= before, "the end of the participant's threads")
+
+
+def threads() -> int:
+    """Of this process, those of libraries too."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir())

@@ -194,6 +194,12 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
         self._heartbeat.close()
         self._free()
 
+    def destroy_node(self) -> None:
+        """Destroy at once: rclpy's state machine would hold the DDS participant, eleven threads,
+        until Python collects its garbage."""
+        super().destroy_node()
+        del self._state_machine
+
     # --- diagnostics -------------------------------------------------------------------------
 
     def drops(self) -> Drops:
