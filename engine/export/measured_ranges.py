@@ -63,6 +63,11 @@ def measure_ranges(
     return Measured(backend.ranges, unmasked)
 
 
+class _Opened(NamedTuple):
+    graph: str
+    session: Any
+
+
 class MeasuringBackend:
     """ONNX Runtime on the CPU, with the ranges of every graph's products as further outputs."""
 
@@ -71,7 +76,12 @@ class MeasuringBackend:
     def __init__(self, manifest: Manifest) -> None:
         self.ranges: dict[str, Ranges] = {}
         self._graphs = manifest.graphs
-        self._sessions = {name: _session(path) for name, path in manifest.graph_paths.items()}
+        self._contents = {
+            name: measuring_graph(path).SerializeToString()
+            for name, path in manifest.graph_paths.items()
+        }
+        self._directory = manifest.directory
+        self._opened: _Opened | None = None
 
     def run(
         self,
@@ -81,7 +91,7 @@ class MeasuringBackend:
         in_place: Mapping[str, str] = NOTHING,
     ) -> dict[str, Any]:
         """See ``Backend.run``."""
-        session = self._sessions[graph]
+        session = self._session(graph)
         names = [item.name for item in session.get_outputs()]
         given = {name: np.ascontiguousarray(host(inputs[name])) for name in
                  self._graphs[graph].inputs}  # fmt: skip
@@ -95,6 +105,15 @@ class MeasuringBackend:
                 kept = onnxruntime.OrtValue.ortvalue_from_numpy
                 outputs[name] = OrtResident(kept(found[name])) if name in resident else found[name]
         return outputs
+
+    def _session(self, graph: str) -> Any:
+        """One at a time: opening copies no weights, while graphs that share them would map them
+        once each."""
+        if self._opened is None or self._opened.graph != graph:
+            self._opened = None
+            session = _open(self._contents[graph], self._directory)
+            self._opened = _Opened(graph, session)
+        return self._opened.session
 
     def _note(self, graph: str, found: Mapping[str, Any]) -> None:
         ranges = self.ranges.setdefault(graph, {})
@@ -116,7 +135,7 @@ class MeasuringBackend:
         }
 
     def close(self) -> None:
-        self._sessions.clear()
+        self._opened = None
 
 
 def _overwrite(tensor: Tensor, values: Any) -> None:
@@ -124,14 +143,15 @@ def _overwrite(tensor: Tensor, values: Any) -> None:
     tensor.value.update_inplace(values)
 
 
-def _session(path: Path) -> Any:
+def _open(content: bytes, directory: Path) -> Any:
     options = session_options(_THREADS)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = False  # it keeps what one widened weight took, and doubles
+    options.enable_mem_pattern = False
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry(
-        "session.model_external_initializers_file_folder_path", str(path.parent)
+        "session.model_external_initializers_file_folder_path", str(directory)
     )
-    content = measuring_graph(path).SerializeToString()
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

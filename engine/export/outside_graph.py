@@ -117,15 +117,11 @@ def _rounded_product(item: Product, ranges: Ranges, work: _Work) -> list[Any]:
     made = output if item.bias is None else f"{output}_product"
     nodes.append(onnx.helper.make_node("MatMul", [left, right], [made], name=name))
     if item.bias is not None:
-        nodes.append(
-            onnx.helper.make_node("Add", [made, item.bias], [output], name=f"{name}_bias")
-        )
+        nodes.append(onnx.helper.make_node("Add", [made, item.bias], [output], name=f"{name}_bias"))
     return nodes
 
 
-def _given(
-    tensor: str, work: _Work, nodes: list[Any], make: Callable[[], list[Any]]
-) -> str:
+def _given(tensor: str, work: _Work, nodes: list[Any], make: Callable[[], list[Any]]) -> str:
     """Name of the rounded ``tensor``; what makes it is put into ``nodes`` the first time."""
     if tensor not in work.added:
         made = make()
@@ -215,6 +211,8 @@ def _raise_opset(model: Any, path: Path) -> None:
     if standard.version >= _INT4_OPSET:
         return
     if any(node.op_type == _CHANGED_IN_21 for node in model.graph.node):
-        raise EngineError(f"{path.name} holds {_CHANGED_IN_21} of opset {standard.version}, which "
-                          f"means another thing in {_INT4_OPSET}; export with a newer program")  # fmt: skip
+        raise EngineError(
+            f"{path.name} holds {_CHANGED_IN_21} of opset {standard.version}, which means another "
+            f"thing in {_INT4_OPSET}; export with a newer program"
+        )
     standard.version = _INT4_OPSET

@@ -66,7 +66,7 @@ def _keeps_rows(node: Any, graph: _Graph) -> bool:
         return False
     source, shape = (graph.constants[name] for name in node.input)
     asked = onnx.numpy_helper.to_array(shape).tolist()
-    return len(asked) == 2 and asked[0] == source.dims[0]
+    return bool(len(asked) == 2 and asked[0] == source.dims[0])
 
 
 def _is_turning(node: Any) -> bool:

@@ -60,7 +60,7 @@ def place_of(tensor: Any, directory: Path) -> Outside:
 
 def bytes_of(tensor: Any) -> int:
     """Of a constant whose type is a whole number of bytes wide."""
-    return prod(tensor.dims) * np.dtype(numpy_type(tensor)).itemsize
+    return int(prod(tensor.dims) * np.dtype(numpy_type(tensor)).itemsize)
 
 
 def numpy_type(tensor: Any) -> Any:

@@ -75,5 +75,5 @@ def packed(codes: NDArray[np.uint8], coding: Coding) -> NDArray[np.uint8]:
         return flat
     if len(flat) % 2:
         flat = np.append(flat, np.uint8(0))
-    found: NDArray[np.uint8] = (flat[::2] & 0xF) | (flat[1::2] << 4)
-    return found
+    low, high = flat[::2] & np.uint8(0xF), flat[1::2] << np.uint8(4)
+    return (low | high).astype(np.uint8, copy=False)
