@@ -70,7 +70,7 @@ def _keeps_rows(node: Any, graph: _Graph) -> bool:
 
 
 def _is_turning(node: Any) -> bool:
-    return node.op_type == "Transpose" and attributes(node).get("perm", _TURNED) == _TURNED
+    return bool(node.op_type == "Transpose" and attributes(node).get("perm", _TURNED) == _TURNED)
 
 
 def _is_plain_gemm(node: Any) -> bool:
