@@ -1,6 +1,6 @@
 """What each graph is given while an engine works on a calibration set."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,18 +63,26 @@ def record_runs(
     found: dict[str, list[GraphInputs]] = {name: [] for name in manifest.graphs}
     unmasked = 0
     try:
-        for frame, prompt in zip(frames, prompts, strict=True):
-            recorder.given = {}
-            grounded = engine.ground(engine.encode(frame), [prompt])
-            *_, last = engine.describe(grounded, 0)
-            engine.segment(grounded, [last.seg_embeddings])
-            unmasked += last.seg_embeddings is None
+        for is_masked in described(engine, frames, prompts):
+            unmasked += not is_masked
             for name, calls in recorder.given.items():
                 limit = DECODE_STEPS_KEPT if name == "decode" else 1
                 found[name] += [calls[place] for place in spread(len(calls), limit)]
+            recorder.given = {}
     finally:
         engine.close()
     return CalibrationRuns(found, unmasked)
+
+
+def described(
+    engine: ModelEngine, frames: Sequence[Image] | Image, prompts: Sequence[TracePrompt]
+) -> Iterator[bool]:
+    """Describe and segment each trace on its frame; tells whether the answer asked for a mask."""
+    for frame, prompt in zip(frames, prompts, strict=True):
+        grounded = engine.ground(engine.encode(frame), [prompt])
+        *_, last = engine.describe(grounded, 0)
+        engine.segment(grounded, [last.seg_embeddings])
+        yield last.seg_embeddings is not None
 
 
 def spread(count: int, limit: int) -> list[int]:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from engine.export.onnx_file import forget_origin
+from engine.export.packed_file import PackedFile
 
-_ALIGNMENT = 4096
 _INLINE_BYTES = 1024
 _BITS = {
     torch.bfloat16: torch.int16,
@@ -48,19 +48,16 @@ class WeightsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("wb")
+        self._file = PackedFile(path)
         self._placed: dict[str, Placed] = {}
 
     def place(self, name: str, read: Callable[[], Tensor]) -> Placed:
         """Write the weight ``name`` unless it is there; ``read`` is then called once."""
         if name not in self._placed:
             values = read().detach().contiguous()
-            self._file.write(bytes(-self._file.tell() % _ALIGNMENT))
-            offset = self._file.tell()
             bits = values.view(_BITS[values.dtype]) if values.dtype in _BITS else values
-            self._file.write(bits.numpy().reshape(-1).view(np.uint8).data)
-            length = self._file.tell() - offset
-            self._placed[name] = Placed(offset, length, values.dtype)
+            region = self._file.place(name, lambda: bits.numpy().reshape(-1).view(np.uint8))
+            self._placed[name] = Placed(*region, values.dtype)
         return self._placed[name]
 
     def close(self) -> None:

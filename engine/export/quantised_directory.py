@@ -1,10 +1,9 @@
 """A model directory -> the same model in another precision, as a directory of its own."""
 
-import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +13,12 @@ import onnxruntime
 from calibration.quantisation_set import QuantisationSet
 from engine.contract import MANIFEST_NAME, PRIMITIVE
 from engine.export.calibration_runs import record_runs
-from engine.export.precisions import RECIPES, graphs_of
-from engine.export.quantised_graph import quantise_graph
-from engine.runtime.manifest import Manifest, read_manifest
+from engine.export.measured_ranges import measure_ranges
+from engine.export.outside_graph import Sink, move_graph, quantise_outside
+from engine.export.outside_tensors import weights_files
+from engine.export.precisions import RECIPES, Recipe, graphs_of
+from engine.export.quantised_graph import quantise_graph, unreached
+from engine.runtime.manifest import Manifest, read_manifest, sha256_of
 from tracevlm_ros.core.errors import EngineError, EngineMismatch, InputError
 
 ACCURACY_NAME = "ACCURACY.md"
@@ -43,34 +45,84 @@ def quantise_directory(
     Raises EngineMismatch for a model that is no fp32 export, InputError for a set of another size.
     """
     _require_fit(manifest, calibration)
-    recipe, graphs = RECIPES[precision], graphs_of(precision, keep)
+    recipe = RECIPES[precision]
+    graphs = tuple(name for name in graphs_of(precision, keep) if name in manifest.graphs)
     if not graphs:
         raise EngineError(f"every graph that {precision} quantises is kept; keep fewer")
     say(f"running the model on {len(calibration.prompts)} samples")
-    runs = record_runs(manifest, calibration.frames, calibration.prompts)
-    _copy(manifest, draft)
-    products: dict[str, int] = {}
-    for name in graphs:
-        say(f"quantising {name}")
-        path = manifest.graph_paths[name]
-        products[name] = quantise_graph(path, draft / path.name, recipe, runs.inputs[name])
+    quantise = _quantise_outside if has_outside_weights(manifest) else _quantise_inside
+    done = quantise(Task(manifest, calibration, recipe, graphs, draft, say))
     amend_manifest(
         draft,
         precision=precision,
         quantisation={
             "for": recipe.for_whom,
-            "products": products,
+            "products": done.products,
             "kept_fp32": [name for name in manifest.graphs if name not in graphs],
             "set": {
                 "samples": len(calibration.prompts),
                 "sha256": calibration.manifest["sha256"],
                 "selection": calibration.manifest.get("selection", {}),
             },
-            "samples_without_mask": runs.unmasked,
+            "samples_without_mask": done.unmasked,
             "by": f"onnxruntime {onnxruntime.__version__}",
         },
     )
+    return done
+
+
+class Task(NamedTuple):
+    """One directory under way; the other arguments are those of ``quantise_directory``."""
+
+    manifest: Manifest
+    calibration: QuantisationSet
+    recipe: Recipe
+    graphs: tuple[str, ...]
+    draft: Path
+    say: Callable[[str], None]
+
+
+def _quantise_inside(task: Task) -> Quantised:
+    manifest = task.manifest
+    runs = record_runs(manifest, task.calibration.frames, task.calibration.prompts)
+    _copy(manifest, task.draft)
+    products: dict[str, int] = {}
+    for name in task.graphs:
+        task.say(f"quantising {name}")
+        path = manifest.graph_paths[name]
+        given = runs.inputs[name]
+        products[name] = quantise_graph(path, task.draft / path.name, task.recipe, given)
     return Quantised(products, runs.unmasked)
+
+
+def _quantise_outside(task: Task) -> Quantised:
+    """Graphs that share a weights file are all written anew with it."""
+    manifest, draft = task.manifest, task.draft
+    measured = measure_ranges(manifest, task.calibration.frames, task.calibration.prompts)
+    files = {name: weights_files(path) for name, path in manifest.graph_paths.items()}
+    written = set().union(*(files[name] for name in task.graphs))
+    _copy(manifest, draft, without=written)
+    products: dict[str, int] = {}
+    sink = Sink(manifest.directory, draft)
+    try:
+        for name, path in manifest.graph_paths.items():
+            if name in task.graphs:
+                task.say(f"quantising {name}")
+                if task.recipe.activations and name not in measured.ranges:
+                    raise unreached(name)
+                ranges = measured.ranges.get(name, {})
+                products[name] = quantise_outside(
+                    path, draft / path.name, task.recipe, ranges, sink
+                )
+            elif files[name] & written:
+                move_graph(path, draft / path.name, sink)
+    finally:
+        sink.close()
+    return Quantised(products, measured.unmasked)
+
+
+def has_outside_weights(manifest: Manifest) -> bool:
+    return any(weights_files(path) for path in manifest.graph_paths.values())
 
 
 def _require_fit(manifest: Manifest, calibration: QuantisationSet) -> None:
@@ -79,16 +131,9 @@ def _require_fit(manifest: Manifest, calibration: QuantisationSet) -> None:
             f"{manifest.directory} is {manifest.precision}; quantise the fp32 directory that "
             "`tracevlm export` wrote"
         )
-    if manifest.flavour != PRIMITIVE:
+    if manifest.flavour != PRIMITIVE and not has_outside_weights(manifest):
         raise EngineMismatch(
             f"{manifest.directory} is of flavour {manifest.flavour}; quantise the {PRIMITIVE} one"
-        )
-    outside = sorted(path.name for path in manifest.directory.glob("*.weights"))
-    if outside:
-        raise EngineMismatch(
-            f"{manifest.directory} keeps weights outside its graphs ({', '.join(outside)}), which "
-            "are measured as one file of at most 2 GB; export fp8 with random weights for speed, "
-            "or int4 and int8 from a smaller model"
         )
     wanted = (manifest.sizes["H"], manifest.sizes["W"])
     given = tuple(calibration.frames.shape[1:3])
@@ -101,11 +146,11 @@ def _require_fit(manifest: Manifest, calibration: QuantisationSet) -> None:
         )
 
 
-def _copy(manifest: Manifest, draft: Path) -> None:
-    """Everything that the manifest lists, and the model card."""
+def _copy(manifest: Manifest, draft: Path, without: Collection[str] = ()) -> None:
+    """Everything that the manifest lists, and the model card, but no file of ``without``."""
     document = json.loads((manifest.directory / MANIFEST_NAME).read_text(encoding="utf-8"))
     for name in (MANIFEST_NAME, *document["files"], _CARD_NAME):
-        if (manifest.directory / name).exists():
+        if name not in without and (manifest.directory / name).exists():
             shutil.copy2(manifest.directory / name, draft / name)
 
 
@@ -114,9 +159,8 @@ def amend_manifest(directory: Path, **sections: Any) -> None:
     path = directory / MANIFEST_NAME
     document = json.loads(path.read_text(encoding="utf-8")) | sections
     for name in document["files"]:
-        content = (directory / name).read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        document["files"][name] = {"bytes": len(content), "sha256": digest}
+        file = directory / name
+        document["files"][name] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

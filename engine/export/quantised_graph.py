@@ -56,14 +56,18 @@ def quantise_graph(source: Path, target: Path, recipe: Recipe, runs: Sequence[Gr
         if not recipe.activations:
             _quantise_weights(model, target)
         elif not runs:
-            raise EngineError(
-                f"the calibration set never reached graph '{source.stem}': the model ended no "
-                f"answer with [SEG]; give another set, or leave it with --keep {source.stem}"
-            )
+            raise unreached(source.stem)
         else:
             _quantise_products(folded, target, recipe, runs, products)
     _tidy(target)
     return len(products)
+
+
+def unreached(graph: str) -> EngineError:
+    return EngineError(
+        f"the calibration set never reached graph '{graph}': the model ended no answer with "
+        f"[SEG]; give another set, or leave it with --keep {graph}"
+    )
 
 
 def fold_weights(source: Path, target: Path) -> Any:

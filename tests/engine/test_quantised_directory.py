@@ -12,8 +12,7 @@ pytest.importorskip("onnx", reason="graphs are quantised with the package `onnx`
 
 import onnx
 
-from calibration.quantisation_set import QuantisationSet, read_set, write_set
-from calibration.representative import Candidate
+from calibration.quantisation_set import QuantisationSet
 from engine.contract import GRAPHS
 from engine.export.calibration_runs import record_runs, spread
 from engine.export.precisions import RECIPES
@@ -23,30 +22,11 @@ from engine.runtime.building import NO_GPU, PlanBuilder
 from engine.runtime.manifest import read_manifest
 from engine.runtime.plan_cache import PlanCache
 from engine.runtime.tensorrt_library import TensorRt
+from tests.engine.quantisation_samples import samples, written_set
 from tests.engine.test_tensorrt_real_library import real_library
 from tests.engine.tiny_model import SCRIPT, seal, write_tiny_model
 from tracevlm_ros.cli.main import main
-from tracevlm_ros.core.engine import TracePrompt
 from tracevlm_ros.core.errors import BackendError, EngineError, EngineMismatch, InputError
-
-
-def samples(size: int = 16, count: int = 6) -> list[Candidate]:
-    random = np.random.default_rng(3)
-    return [
-        Candidate(
-            image_rgb=random.integers(0, 256, (size, size, 3), dtype=np.uint8),
-            prompt=TracePrompt(random.random((3, 2)), random.random(3), np.zeros(3, np.bool_)),
-            source="bag",
-            stamp_ns=number,
-            trace_id=1,
-        )
-        for number in range(count)
-    ]
-
-
-def written_set(folder: Path, size: int = 16) -> QuantisationSet:
-    write_set(folder, samples(size), 5, {"method": "all"})
-    return read_set(folder)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +121,7 @@ def test_quantising_twice_is_refused(drafted_in, calibration: QuantisationSet, t
 
 
 def test_a_set_of_another_size_is_refused(tiny_directory: Path, tmp_path: Path) -> None:
-    given = written_set(tmp_path / "set", size=24)
+    given = written_set(tmp_path / "set", (24, 24))
     with pytest.raises(InputError, match=r"\(24, 24\).*takes \(16, 16\)"):
         quantise_directory(read_manifest(tiny_directory), given, "int8", tmp_path / "out")
 
@@ -253,16 +233,6 @@ def test_words_that_do_not_go_together_are_refused(
 ) -> None:
     assert main(["quantize", str(tiny_directory), *words]) == 1
     assert message in capsys.readouterr().err
-
-
-def test_weights_outside_the_graphs_are_named(
-    tiny_directory: Path, calibration: QuantisationSet, tmp_path: Path
-) -> None:
-    model = Path(shutil.copytree(tiny_directory, tmp_path / "big"))
-    (model / "language.weights").write_bytes(b"0" * 8)
-    (tmp_path / "out").mkdir()
-    with pytest.raises(EngineMismatch, match=r"\(language\.weights\).* 2 GB; export"):
-        quantise_directory(read_manifest(model), calibration, "int8", tmp_path / "out")
 
 
 @pytest.mark.parametrize("precision", ["int8-symmetric", "fp8", "int4"])

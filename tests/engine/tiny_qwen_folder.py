@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from engine.export.qwen_tokenizer import letters_tokenizer
 from engine.export.qwen_weights import BACKBONE, GRAFTED_NAME
@@ -81,3 +81,16 @@ def write_tiny_folder(
 def released(name: str) -> str:
     """A key as the released folders spell it."""
     return name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
+
+
+def speaking(folder: Path) -> Path:
+    """Change ``folder`` so that some answers end with [SEG], and their masks are partly filled."""
+    seg = read_qwen_config(folder).tokens.seg
+    for shard in (*folder.glob("model-*.safetensors"), folder / GRAFTED_NAME):
+        tensors = load_file(shard)
+        if "lm_head.weight" in tensors:
+            tensors["lm_head.weight"][seg] *= 2.0
+        if "pixel_decoder.bias" in tensors:
+            tensors["pixel_decoder.bias"].fill_(-35.0)
+        save_file(tensors, shard)
+    return folder
