@@ -19,24 +19,18 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+from ablation_scores import ASKED, LONGEST, scores_of
 
-from tracevlm_ros.core.answers import TextAnswer, TraceAnswer
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.errors import TraceVLMError
-from tracevlm_ros.core.types import FloatArray
-from tracevlm_ros.evaluation.metrics.bleu import bleu
-from tracevlm_ros.evaluation.metrics.lbm import FULL_IMAGE, lbm
-from tracevlm_ros.evaluation.metrics.tokenizer import tokenize
-from tracevlm_ros.synthetic.words import parse_description
-from training.answering import Answerer, Said
+from tracevlm_ros.core.errors import ConfigError, TraceVLMError
+from training.answering import Answerer
 from training.checkpoint import load_checkpoint
-from training.data.messages import Branch, MessageTree
+from training.data.messages import MessageTree
 from training.data.naming import open_set
 from training.data.packing import PackConfig
 from training.data.readers.records import Record
@@ -54,9 +48,6 @@ from training.stages.trainer import StageTrainer
 NARRATIVES = "synthetic:0:4000"
 HELD_OUT = "synthetic:1000003:{}"
 TASKS = (Task.TRACE_CAPTION.value, Task.TRACE_FROM_CAPTION.value, Task.JOINT.value)
-ASKED = (Task.TRACE_CAPTION.value, Task.TRACE_FROM_CAPTION.value, Task.ASK.value)
-LONGEST = 320  # tokens of an answer: 24 keypoints take 11 each
-ATTRIBUTES = ("size", "texture", "colour", "shape")
 LABELS = {
     "bleu4": "BLEU-4 %",
     "attributes": "attributes right %",
@@ -81,10 +72,14 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
 def main() -> int:
     arguments = parse()
     try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        do = trained_run if arguments.train_only else scores_of_run
         for seed in range(1, arguments.seeds + 1):
-            for arm in ARMS[arguments.ablation]:
-                scores_of_run(arguments, arm, seed)
-        table = [measure(arguments, arm) for arm in ARMS[arguments.ablation]]
+            for arm in arms_of(arguments):
+                do(arguments, arm, seed)
+        if arguments.train_only:
+            return 0
+        table = [measure(arguments, arm) for arm in arms_of(arguments)]
     except TraceVLMError as error:
         print(f"ablations: {error}", file=sys.stderr)
         return 1
@@ -95,6 +90,7 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("ablation", choices=tuple(ARMS))
+    parser.add_argument("--arms", nargs="+", help="only these")
     parser.add_argument("--model", default="nano", choices=("nano", "tiny"))
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 1 on")
@@ -107,9 +103,22 @@ def parse() -> argparse.Namespace:
         "--encoder", type=Path, help="checkpoint whose vision encoder all start from"
     )
     parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
+    parser.add_argument("--rows", type=int, default=1, help="packed rows of a step")
+    parser.add_argument("--workers", action="store_true", help="read ahead in another process")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--train-only", action="store_true", help="score with another call")
     parser.add_argument("--paper", action="store_true", help="no option beyond the paper")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     return parser.parse_args()
+
+
+def arms_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """ConfigError for an arm that the ablation does not have."""
+    known = tuple(ARMS[arguments.ablation])
+    for arm in arguments.arms or ():
+        if arm not in known:
+            raise ConfigError(f"{arguments.ablation} has no arm {arm!r}; take of {known}")
+    return tuple(arguments.arms or known)
 
 
 def measure(arguments: argparse.Namespace, arm: str) -> dict[str, Any]:
@@ -123,31 +132,47 @@ def measure(arguments: argparse.Namespace, arm: str) -> dict[str, Any]:
 
 def scores_of_run(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, float]:
     """Of one run, which is done if its scores are not in ``--out``."""
-    name = f"{arguments.ablation}-{arm}-{seed}".replace(" ", "_")
-    path = arguments.out / f"{name}.json"
+    path = arguments.out / f"{name_of(arguments, arm, seed)}.json"
     if not path.exists():
-        scores = one_run(arguments, arm, seed, arguments.out / name)
-        path.write_text(json.dumps(scores), encoding="utf-8")
-        print(f"{name}: {scores}", file=sys.stderr, flush=True)
+        trained = trained_run(arguments, arm, seed)
+        path.write_text(json.dumps(score(arguments, trained)), encoding="utf-8")
+        print(f"{path.stem}: {path.read_text(encoding='utf-8')}", file=sys.stderr, flush=True)
     found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
-def one_run(arguments: argparse.Namespace, arm: str, seed: int, folder: Path) -> dict[str, float]:
+def name_of(arguments: argparse.Namespace, arm: str, seed: int) -> str:
+    return f"{arguments.ablation}-{arm}-{seed}".replace(" ", "_")
+
+
+class Trained(NamedTuple):
+    """Snapshots in ``folder``, of a run of ``config`` with this text loss in each step."""
+
+    folder: Path
+    config: StageConfig
+    losses: list[float]
+
+
+def trained_run(arguments: argparse.Namespace, arm: str, seed: int) -> Trained:
+    """Train, or go on where it was stopped."""
     config = settings(arguments, arm, seed)
+    folder = arguments.out / name_of(arguments, arm, seed)
     if arm != "in turn":
         losses = train(config, folder, arguments.initial, arguments.encoder)
-    else:
-        earlier = arguments.initial
-        for number, task in enumerate(TASKS):
-            part = {**config.as_mapping(), "steps": max(1, config.steps // 3), "tasks": [task]}
-            encoder = None if earlier else arguments.encoder
-            losses = train(StageConfig.of_mapping(part), folder / str(number), earlier, encoder)
-            earlier = folder / str(number)
-        folder = folder / str(len(TASKS) - 1)
-    stage = build(config, folder).stage
-    plan = tree_plan(config)
-    trees = list(held_out_trees(stage, config, plan, arguments.scenes))
+        return Trained(folder, config, losses)
+    earlier = arguments.initial
+    for number, task in enumerate(TASKS):
+        part = {**config.as_mapping(), "steps": max(1, config.steps // 3), "tasks": [task]}
+        encoder = None if earlier else arguments.encoder
+        losses = train(StageConfig.of_mapping(part), folder / str(number), earlier, encoder)
+        earlier = folder / str(number)
+    return Trained(folder / str(len(TASKS) - 1), config, losses)
+
+
+def score(arguments: argparse.Namespace, trained: Trained) -> dict[str, float]:
+    config, losses = trained.config, trained.losses
+    stage = build(config, trained.folder).stage
+    trees = list(held_out_trees(stage, config, tree_plan(config), arguments.scenes))
     answerer = Answerer(stage, SamplingConfig(limit=LONGEST))
     last = losses[-max(1, len(losses) // 10) :]
     asked = [task for task in ASKED if task in config.tasks]
@@ -170,6 +195,9 @@ def settings(arguments: argparse.Namespace, arm: str, seed: int) -> StageConfig:
         packing=PackConfig(length=arguments.length),
         precision=arguments.precision,
         micro_batches=1,
+        rows=arguments.rows,
+        workers=arguments.workers,
+        device=arguments.device,
         schedule=ScheduleConfig(rate=arguments.rate),
         validation=ValidationConfig(every=0),
         save_every=max(50, arguments.steps // 4),
@@ -223,64 +251,6 @@ def held_out_trees(
         record: Record | None = reader.read(index)
         if record is not None:
             yield build_tree(record, trees, np.random.default_rng(index), Drops())
-
-
-def scores_of(
-    answerer: Answerer, trees: list[MessageTree], asked: Sequence[str]
-) -> dict[str, float]:
-    """Of every branch of each task, but of one trace a tree, since traces are long."""
-    said: dict[str, list[tuple[Branch, Said]]] = {task: [] for task in ASKED}
-    for tree in trees:
-        for task in asked:
-            branches = [branch for branch in tree.branches if branch.task.value == task]
-            for branch in branches[: 1 if task == Task.TRACE_FROM_CAPTION.value else None]:
-                alone = branch._replace(exchanges=branch.exchanges[:1])
-                images = tree.images if branch.images is None else branch.images
-                with torch.no_grad():
-                    said[task].append((alone, answerer.answer(images, alone)))
-    captions, traces, answers = (said[task] for task in ASKED)
-    texts = [(branch.exchanges[0].answer, _text(found)) for branch, found in captions]
-    every = [found for pairs in said.values() for _, found in pairs]
-    return {
-        "bleu4": 100 * bleu([tokenize(b) for _, b in texts], [[tokenize(a)] for a, _ in texts])[3],
-        "attributes": 100 * statistics.fmean(right_attributes(a, b) for a, b in texts),
-        "lbm0": statistics.fmean(trace_distance(b, s, 0) for b, s in traces),
-        "lbm1": statistics.fmean(trace_distance(b, s, 1) for b, s in traces),
-        "answers": _share(_text(s) == b.exchanges[0].answer for b, s in answers),
-        "malformed": _share(bool(found.parsed.problems) for found in every),
-    }
-
-
-def _share(right: Iterable[bool]) -> float:
-    """Per cent; NaN of nothing."""
-    found = list(right)
-    return 100 * statistics.fmean(found) if found else float("nan")
-
-
-def right_attributes(truth: str, said: str) -> float:
-    """Share of size, texture, colour and shape of the pointed object that ``said`` has."""
-    wanted, found = parse_description(truth), parse_description(said)
-    if wanted is None or found is None:
-        return 0.0
-    return statistics.fmean(getattr(wanted, a) == getattr(found, a) for a in ATTRIBUTES)
-
-
-def trace_distance(branch: Branch, said: Said, k: int) -> float:
-    from training.data.templates import TEMPLATES
-
-    truth = TEMPLATES[Task.TRACE_FROM_CAPTION].parse(branch.exchanges[0].answer)
-    if not isinstance(truth, TraceAnswer) or not isinstance(said.parsed, TraceAnswer):
-        raise TypeError("a trace is answered with a trace")
-    drawn = _boxes(said.parsed.points) if len(said.parsed.points) else FULL_IMAGE[None]
-    return lbm(drawn, _boxes(truth.points), k)
-
-
-def _boxes(points: FloatArray) -> FloatArray:
-    return np.concatenate([points, points], axis=1)
-
-
-def _text(said: Said) -> str:
-    return said.parsed.text if isinstance(said.parsed, TextAnswer) else said.text
 
 
 def as_markdown(arguments: argparse.Namespace, table: list[dict[str, Any]]) -> str:
