@@ -23,13 +23,13 @@ from launch.actions import (
     SetEnvironmentVariable,
 )
 from launch.conditions import IfCondition
-from launch.event_handlers import OnProcessStart
-from launch.events import matches_action
+from launch.event_handlers import OnProcessStart, OnShutdown
+from launch.events import Shutdown, matches_action
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
-from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.parameter_descriptions import Parameter
 from lifecycle_msgs.msg import Transition
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
@@ -99,7 +99,7 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     graph, *others = plan_programs(values)
     if is_true(values["composition"]):
-        return [_container([graph, *others], values)]
+        return _container([graph, *others], values)
     again = _Again(is_true(values["respawn"]), float(values["respawn_delay"]))
     return [
         *_gaze_caption(graph.parameters, again),
@@ -120,7 +120,7 @@ def _process(program: Program, again: _Again) -> Node:
         executable=program.executable,
         name=program.executable,
         namespace=LaunchConfiguration("namespace"),
-        parameters=[program.parameters],
+        parameters=_given(program.parameters),
         remappings=program.remappings,
         respawn=again.respawn and program.lasts,
         respawn_delay=again.delay_s,
@@ -128,8 +128,15 @@ def _process(program: Program, again: _Again) -> Node:
     )
 
 
-def _container(programs: list[Program], values: dict[str, str]) -> Node:
-    """All nodes in one process; each one's parameters stand under its name in a file."""
+def _given(parameters: dict[str, Any]) -> list[Parameter]:
+    """On the command line, each of its own type. Of a dictionary launch_ros makes a file in /tmp
+    that stays there, and a bag called 2024 is a number to it."""
+    return [Parameter(name, value, value_type=type(value)) for name, value in parameters.items()]
+
+
+def _container(programs: list[Program], values: dict[str, str]) -> list[LaunchDescriptionEntity]:
+    """All nodes in one process; each one's parameters stand under its name in a file, which goes
+    when launch ends."""
     shared = {
         "model": values["model"],
         "use_sim_time": is_true(values["use_sim_time"]),
@@ -140,12 +147,13 @@ def _container(programs: list[Program], values: dict[str, str]) -> Node:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
         named = {f"/**/{name}": {"ros__parameters": each} for name, each in sections.items()}
         yaml.safe_dump(named, file)
-    return Node(
+    made = Path(file.name)
+    node = Node(
         package=PACKAGE,
         executable="container",
         arguments=list(sections),
         namespace=LaunchConfiguration("namespace"),
-        parameters=[LaunchConfiguration("params_file"), file.name],
+        parameters=[LaunchConfiguration("params_file"), str(made)],
         remappings=[
             (f"{program.executable}:{source}", target)
             for program in programs
@@ -153,6 +161,11 @@ def _container(programs: list[Program], values: dict[str, str]) -> Node:
         ],
         output="screen",
     )
+
+    def forget(_event: Shutdown, _context: LaunchContext) -> None:
+        made.unlink(missing_ok=True)
+
+    return [RegisterEventHandler(OnShutdown(on_shutdown=forget)), node]
 
 
 def _gaze_caption(overrides: dict[str, Any], again: _Again) -> list[LaunchDescriptionEntity]:
@@ -163,13 +176,9 @@ def _gaze_caption(overrides: dict[str, Any], again: _Again) -> list[LaunchDescri
         namespace=LaunchConfiguration("namespace"),
         parameters=[
             LaunchConfiguration("params_file"),
-            {
-                "model": ParameterValue(LaunchConfiguration("model"), value_type=str),
-                "use_sim_time": ParameterValue(
-                    LaunchConfiguration("use_sim_time"), value_type=bool
-                ),
-                **overrides,
-            },
+            Parameter("model", LaunchConfiguration("model"), value_type=str),
+            Parameter("use_sim_time", LaunchConfiguration("use_sim_time"), value_type=bool),
+            *_given(overrides),
         ],
         respawn=again.respawn,
         respawn_delay=again.delay_s,

@@ -22,7 +22,7 @@ from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.parameter_descriptions import Parameter
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
@@ -82,7 +82,10 @@ def _source(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             executable="sources",
             name="sources",
             namespace=LaunchConfiguration("namespace"),
-            parameters=[{"video": video, "loop": True}],
+            parameters=[
+                Parameter("video", video, value_type=str),
+                Parameter("loop", value=True, value_type=bool),
+            ],
             respawn=LaunchConfiguration("respawn"),
             respawn_delay=float(LaunchConfiguration("respawn_delay").perform(context)),
             output="screen",
@@ -97,11 +100,9 @@ def _pointer() -> list[LaunchDescriptionEntity]:
         name="pointer",
         namespace=LaunchConfiguration("namespace"),
         parameters=[
-            {
-                "input": ParameterValue(LaunchConfiguration("input"), value_type=str),
-                "show": ParameterValue(LaunchConfiguration("show"), value_type=str),
-                "port": ParameterValue(LaunchConfiguration("port"), value_type=int),
-            }
+            Parameter("input", LaunchConfiguration("input"), value_type=str),
+            Parameter("show", LaunchConfiguration("show"), value_type=str),
+            Parameter("port", LaunchConfiguration("port"), value_type=int),
         ],
         output="screen",
     )

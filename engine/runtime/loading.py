@@ -79,6 +79,8 @@ def model_directory(model: str | Path) -> Path:
     else:
         directory = Path(model).expanduser()
         remedy = "give 'nano', 'fake' or the directory of an exported model"
+    if not directory.is_dir():
+        raise EngineError(f"model '{model}': {directory} is no directory; {remedy}")
     if not (directory / MANIFEST_NAME).is_file():
         raise EngineError(f"model '{model}': {directory} holds no {MANIFEST_NAME}; {remedy}")
     return directory

@@ -1,6 +1,9 @@
 """The doctor finds what is wrong, says what to do, and never calls a missing thing fine."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 from xml.etree import ElementTree
@@ -9,12 +12,8 @@ import pytest
 
 from tracevlm_ros.cli import doctor_checks
 from tracevlm_ros.cli.dds import environment, own_domain
-from tracevlm_ros.cli.doctor_checks import (
-    check_model,
-    check_packages,
-    check_python,
-    check_shared_memory,
-)
+from tracevlm_ros.cli.doctor_checks import check_model, check_shared_memory
+from tracevlm_ros.cli.doctor_packages import NEEDED, check_packages, check_python, oldest_versions
 from tracevlm_ros.cli.doctor_ros import LAUNCH, check_discovery, check_ros, ros_modules
 from tracevlm_ros.cli.doctor_transport import Heard, check_transport, judge
 from tracevlm_ros.cli.main import main
@@ -42,6 +41,60 @@ def test_a_present_package_is_told_with_its_version() -> None:
     assert found.status == "ok"
     assert found.found.startswith("numpy ")
     assert found.remedy == ""
+
+
+def test_a_package_that_is_too_old_is_told_with_the_command_that_replaces_it() -> None:
+    found = check_packages([("numpy", "numpy")], {"numpy": "99.1"})
+    assert found.status == "failed"
+    assert found.found.endswith("is older than 99.1")
+    assert found.remedy == "pip install --upgrade --force-reinstall 'numpy>=99.1'"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("raise ImportError('numpy.core.multiarray failed\\nA long story')", "multiarray failed)"),
+        ("import os; os._exit(3)", "status 3)"),
+    ],
+)
+def test_a_package_that_is_there_but_broken_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    (tmp_path / "broken_here.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = check_packages([("json", "json"), ("broken_here", "broken-here")], {})
+    assert found.status == "failed"
+    assert found.found.startswith("broken-here ? cannot be imported (")
+    assert found.found.endswith(told)
+    assert found.remedy == "pip install --upgrade --force-reinstall broken-here"
+
+
+def test_every_package_that_setup_asks_for_is_looked_at() -> None:
+    assert oldest_versions().keys() == set(NEEDED.values())
+
+
+@pytest.mark.parametrize("module", ["numpy", "cv2", "onnxruntime", "tokenizers"])
+def test_the_doctor_ends_with_a_verdict_also_where_a_package_is_missing(
+    tmp_path: Path, module: str
+) -> None:
+    (tmp_path / f"{module}.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{module}'\", name='{module}')"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-m", "tracevlm_ros.cli.main", "doctor", "--no-ros", "--json"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    failed = {c["name"]: c for c in json.loads(done.stdout)["checks"] if c["status"] == "failed"}
+    assert f"{NEEDED[module]} " in failed["packages"]["found"]
+    others = [check for name, check in failed.items() if name != "packages"]
+    assert others
+    assert all(module in check["found"] for check in others)
 
 
 def test_missing_shared_memory_fails(tmp_path: Path) -> None:
@@ -73,6 +126,11 @@ def test_a_directory_that_holds_no_model_fails_with_a_remedy(tmp_path: Path) -> 
     assert found.status == "failed"
     assert "manifest.json" in found.found
     assert "tracevlm export" in found.remedy
+
+
+def test_a_model_that_is_not_there_is_no_directory_without_manifest(tmp_path: Path) -> None:
+    found = check_model(str(tmp_path / "absent"))
+    assert (found.status, "is no directory" in found.found) == ("failed", True)
 
 
 def test_an_engine_with_notes_is_no_plain_ok() -> None:
@@ -120,6 +178,35 @@ def test_images_that_do_not_arrive_are_told_with_the_settings_and_the_remedy(
     assert told in found.found
     assert "domain 7, rmw_x, range SUBNET (default), ROS_STATIC_PEERS=10.0.0.2" in found.found
     assert ("FASTDDS_DEFAULT_PROFILES_FILE" in found.remedy) == (status == "note")
+
+
+def test_a_profile_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    broken = tmp_path / "profile.xml"
+    broken.write_text("<dds>")
+    for path in (broken, tmp_path / "absent.xml"):
+        found = judge(Heard(True, 1, "rmw_x"), {"FASTDDS_DEFAULT_PROFILES_FILE": str(path)})
+        assert found.found.endswith(f"{path}, which is no readable XML file and does nothing")
+
+
+@pytest.mark.parametrize("domain", ["abc", "300", "-1"])
+def test_a_domain_that_does_not_exist_is_told_with_one_that_does(
+    monkeypatch: pytest.MonkeyPatch, domain: str
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    found = check_transport()
+    assert (found.status, found.found) == (
+        "failed",
+        f"ROS_DOMAIN_ID is '{domain}', which is no domain",
+    )
+    assert found.remedy == "export ROS_DOMAIN_ID=0, or another number up to 101"
+
+
+def test_a_middleware_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_of_nobody_cpp")
+    found = check_ros(["rclpy"])
+    assert found.status == "failed"
+    assert found.remedy.startswith("unset RMW_IMPLEMENTATION")
 
 
 @pytest.mark.graph

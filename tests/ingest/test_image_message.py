@@ -86,6 +86,33 @@ def test_yuv422_becomes_rgb(encoding, first_luma):
     assert np.abs(image.astype(int) - RGB).max() <= 3
 
 
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("encoding", ["nv12", "nv21", "nv24"])
+def test_planes_of_brightness_and_colour_become_rgb(encoding, padding):
+    """Red above, green below, each in its place."""
+    bgr = np.zeros((8, 12, 3), np.uint8)
+    bgr[:4, :, 2], bgr[4:, :, 1] = 220, 180
+    luma, u, v = np.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420).ravel(), [96, 120])
+    pairs = np.stack([v, u] if encoding == "nv21" else [u, v], axis=-1).reshape(4, 6, 2)
+    if encoding == "nv24":
+        pairs = pairs.repeat(2, axis=0).repeat(2, axis=1)
+    rows = pairs.reshape(len(pairs), -1)
+    wider = padding * rows.shape[1] // 12
+    planes = (
+        np.pad(luma.reshape(8, 12), ((0, 0), (0, padding)), constant_values=99),
+        np.pad(rows, ((0, 0), (0, wider)), constant_values=99),
+    )
+    data = b"".join(plane.tobytes() for plane in planes)
+    image = decode_image(encoding, 8, 12, 12 + padding, data)
+    assert np.abs(image.astype(int) - bgr[..., ::-1]).max() <= 4
+    with pytest.raises(InputError, match=rf"has {len(data) - 1} bytes; 12x8 {encoding}"):
+        decode_image(encoding, 8, 12, 12 + padding, data[:-1])
+    with pytest.raises(InputError, match="must be even"):
+        decode_image(encoding, 7, 12, 12, data)
+    with pytest.raises(InputError, match="step is 11; 12 pixels"):
+        decode_image(encoding, 8, 12, 11, data)
+
+
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 def test_bayer_patterns_are_read_from_their_first_row(pattern):
     raw = np.empty((12, 12), np.uint8)
@@ -156,8 +183,62 @@ def test_compressed_data_that_is_none_is_refused():
     with pytest.raises(InputError, match="compressedDepth"):
         decode_compressed("16UC1; compressedDepth png", depth)
     for data in (b"", b"not a picture"):
-        with pytest.raises(InputError, match=f"{len(data)} bytes\\) cannot be decoded"):
+        with pytest.raises(InputError, match=f"{len(data)} bytes\\) .*cannot be decoded"):
             decode_compressed("jpeg", data)
+
+
+def textured(height=240, width=320):
+    """Without a row of one colour, so that one of it is the decoder's filling."""
+    small = np.random.default_rng(0).integers(0, 255, (height // 8, width // 8, 3), np.uint8)
+    return cv2.resize(small, (width, height))
+
+
+def jpeg(picture, **options):
+    flags = [part for name in options for part in (getattr(cv2, f"IMWRITE_{name}"), options[name])]
+    return cv2.imencode(".jpg", picture, flags)[1].tobytes()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9", bytes(64)], ids=["nothing", "marker", "zeros"])
+def test_a_jpeg_that_is_cut_off_is_refused_whatever_follows(share, end):
+    whole = jpeg(textured())
+    with pytest.raises(InputError, match="damaged or cut off"):
+        decode_compressed("jpeg", whole[: int(len(whole) * share)] + end)
+
+
+def test_a_progressive_jpeg_without_its_last_scans_is_refused():
+    whole = jpeg(textured(), JPEG_PROGRESSIVE=1)
+    with pytest.raises(InputError, match="damaged or cut off"):
+        decode_compressed("jpeg", whole[: len(whole) // 2])
+
+
+def test_the_end_marker_of_a_thumbnail_is_not_that_of_the_picture():
+    whole, thumbnail = jpeg(textured()), jpeg(textured(16, 16))
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    with_thumbnail = whole[:2] + segment + whole[2:]
+    assert decode_compressed("jpeg", with_thumbnail).shape == (240, 320, 3)
+    with pytest.raises(InputError, match="damaged or cut off"):
+        decode_compressed("jpeg", with_thumbnail[: len(with_thumbnail) // 2])
+
+
+@pytest.mark.parametrize(
+    "picture", [textured(), np.zeros((240, 320, 3), np.uint8)], ids=["textured", "black"]
+)
+@pytest.mark.parametrize(
+    "end",
+    [b"", b"\xff\xd9" + bytes(64), b"\xff\xd9\x12\x34\xff\xd9"],
+    ids=["nothing", "marker, zeros", "marker, an older picture's end"],
+)
+def test_a_whole_jpeg_is_read_without_its_end_marker_and_with_a_padded_buffer(picture, end):
+    whole = jpeg(picture)
+    image = decode_compressed("jpeg", whole[:-2] + end)
+    assert np.array_equal(image, decode_compressed("jpeg", whole))
+
+
+def test_a_png_that_is_cut_off_is_refused():
+    whole = cv2.imencode(".png", textured())[1].tobytes()
+    with pytest.raises(InputError, match="damaged or cut off"):
+        decode_compressed("png", whole[: len(whole) // 2])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -19,18 +19,29 @@ from tracevlm_ros.ingest.video import LiveConfig, LiveVideo, is_live, read_video
 DATA = Path(os.environ.get("TRACEVLM_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
-def encode(target, container, count=10, rate=20, first_pts=0, codec="mpeg4"):
-    """A video whose frame ``i`` is of grey level 20 i modulo 256, its top left red."""
+def encode(target, container, count=10, rate=20, first_pts=0, codec="mpeg4", cut=()):
+    """A video whose frame ``i`` is of grey level 20 i modulo 256, its top left red.
+
+    Of the frames ``cut`` the second half of the bytes is missing.
+    """
     with av.open(target, "w", format=container) as output:
         stream = output.add_stream(codec, rate=rate, options={"g": "1", "qscale": "2"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.width, stream.height = 64, 48
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for index in range(count):
             image = np.full((48, 64, 3), 20 * index % 256, np.uint8)
             image[:16, :16] = (250, 0, 0)
             picture = av.VideoFrame.from_ndarray(image, "rgb24")
             picture.pts, picture.time_base = first_pts + index, Fraction(1, rate)
-            output.mux(stream.encode(picture))
+            output.mux([_cut(p) if p.pts in cut else p for p in stream.encode(picture)])
         output.mux(stream.encode())
+
+
+def _cut(packet):
+    half = av.Packet(bytes(packet)[: packet.size // 2])
+    half.pts, half.dts, half.time_base = packet.pts, packet.dts, packet.time_base
+    half.stream = packet.stream
+    return half
 
 
 def test_frames_of_a_file_have_exact_stamps_and_rgb(tmp_path):
@@ -147,6 +158,21 @@ def test_a_camera_gives_what_it_has_unless_it_is_asked(camera, monkeypatch):
     monkeypatch.setattr(LiveVideo, "_require_device", lambda self: None)
     next(LiveVideo("/dev/video0", LiveConfig(pause_s=0.0)).frames())
     assert camera.asked[-1][1]["options"] == {}
+
+
+def test_pictures_of_mjpeg_that_come_cut_off_are_left_out_and_counted(tmp_path, monkeypatch):
+    path = str(tmp_path / "a.mkv")
+    encode(path, "matroska", codec="mjpeg", cut=(3, 6))
+    monkeypatch.setattr(video.av, "open", Camera(path, failures=0).open)
+    monkeypatch.setattr(LiveVideo, "_require_device", lambda self: None)
+    told = []
+    live = LiveVideo("/dev/video0", LiveConfig(pause_s=0.0), on_failure=told.append)
+    frames = live.frames()
+    levels = [int(next(frames).image_rgb[40, 50, 0]) for _ in range(8)]
+    assert np.abs(np.subtract(levels, [0, 20, 40, 80, 100, 140, 160, 180])).max() < 8
+    assert live.drops == {"video_picture_damaged": 2}
+    assert told == ["/dev/video0: pictures come cut off or damaged; see the cable"]
+    frames.close()
 
 
 def test_a_camera_that_is_plugged_in_late_is_found(camera, monkeypatch):

@@ -1,9 +1,11 @@
 """The driver nodes in this process, with real DDS and real peers."""
 
+import contextlib
 import json
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from math import isnan
 from pathlib import Path
@@ -159,6 +161,31 @@ def test_words_of_a_tcp_client_go_out(listener: Listener, make: Make) -> None:
     assert abs(arrival_ns - convert.ns_of(cup.end) - 250_000_000) < 100_000_000
     name = "test/words: drops"
     listener.ros.until(lambda: listener.values(name).get("word_key_missing") == "1", "the drop")
+
+
+def test_lines_that_are_no_words_are_told_in_the_log_once_for_each_reason(
+    ros_domain: int,
+) -> None:
+    done = subprocess.Popen(
+        [sys.executable, "-m", "tracevlm_ros.nodes.words", "--ros-args", "-p", "input:=stdin"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert done.stdin is not None
+    assert done.stderr is not None
+    limit = threading.Timer(60.0, done.kill)
+    limit.start()
+    with done, contextlib.closing(done.stdin):
+        done.stdin.write(b'no object\n{"word": "cup", "start": 1.0}\n{"text": "cup"}\n')
+        done.stdin.flush()
+        said = ""
+        while "word_key_missing" not in said:
+            line = done.stderr.readline()
+            assert line, said
+            said += line.decode()
+    limit.cancel()
+    assert "dropped as line_malformed; later ones are counted in /diagnostics" in said
 
 
 def test_words_from_standard_input_end_with_it(ros_domain: int) -> None:

@@ -27,9 +27,11 @@ from tracevlm_ros.core.types import (
     TraceSnapshot,
     Word,
 )
+from tracevlm_ros.nodes.arrival import Arrival, Question
 from tracevlm_ros.nodes.convert import Gaze
 from tracevlm_ros.nodes.describer import Describer, Job, moved_on
-from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath, Question
+from tracevlm_ros.nodes.fast_intake import FastLimits
+from tracevlm_ros.nodes.fast_path import FastPath
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.stopwatch import Stopwatch
 

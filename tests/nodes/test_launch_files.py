@@ -1,6 +1,7 @@
 """Every launch file loads and starts the right nodes, where ROS's launch is installed."""
 
 import importlib.util
+import itertools
 import os
 import shutil
 import tempfile
@@ -14,11 +15,17 @@ import yaml
 pytest.importorskip("launch", reason="ROS's launch is not installed; it is not on PyPI")
 pytest.importorskip("launch_ros", reason="ROS's launch_ros is not installed; it is not on PyPI")
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    Shutdown,
+)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.utilities.type_utils import perform_typed_substitution
 from launch_ros.actions import LifecycleNode, Node
 
-from launch import LaunchContext
+from launch import LaunchContext, LaunchService
 from tests.graph.tiny_bag import write_tiny_bag
 
 ROOT = Path(__file__).parents[2]
@@ -156,6 +163,76 @@ def test_a_composed_graph_is_one_process_with_every_node_and_its_own_parameters(
     assert values["/**/recorder"]["ros__parameters"]["bag"] == str(tmp_path / "new")
     assert values["/**/gaze_caption"]["ros__parameters"]["autostart"] is True
     assert values["/**/gaze_caption"]["ros__parameters"]["image_depth"] == 1000
+
+
+def run_of(
+    installed: Path, file: str = "gaze_caption", **arguments: str
+) -> dict[str, dict[str, Any]]:
+    """Launch the file for real, with programs that but tell their command line and end; of each
+    the parameters, by its name."""
+    programs = installed.parents[1] / "lib" / "tracevlm_ros"
+    programs.mkdir(parents=True)
+    told = installed.parents[1] / "told"
+    told.mkdir()
+    for name in ("gaze_caption", "player", "sources", "pointer", "container"):
+        script = programs / name
+        script.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" > {told}/{name}\n")
+        script.chmod(0o755)
+    source = PythonLaunchDescriptionSource(str(installed / "launch" / f"{file}.launch.py"))
+    service = LaunchService()
+    service.include_launch_description(
+        IncludeLaunchDescription(
+            source, launch_arguments=[("autostart", "false"), *arguments.items()]
+        )
+    )
+    assert service.run() == 0
+    return {path.name: _parameters_in(path.read_text()) for path in told.iterdir()}
+
+
+def _parameters_in(command: str) -> dict[str, Any]:
+    words = command.split("\0")
+    rules = [after for word, after in itertools.pairwise(words) if word == "-p"]
+    return {name: yaml.safe_load(text) for name, _, text in (r.partition(":=") for r in rules)}
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("composition", ["false", "true"])
+def test_a_launch_leaves_no_temporary_file(
+    installed: Path, tmp_path: Path, temporary: Path, composition: str
+) -> None:
+    bag = write_tiny_bag(tmp_path / "bag", frames=2)
+    ran = run_of(installed, source=str(bag.path), keep_all="true", composition=composition)
+    assert set(ran) == ({"container"} if composition == "true" else {"gaze_caption", "player"})
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_pointer_demo_leaves_no_temporary_file(installed: Path, temporary: Path) -> None:
+    ran = run_of(installed, "pointer_demo", source="clip.mp4", port="7012")
+    assert ran["pointer"]["port"] == 7012
+    assert list(temporary.iterdir()) == []
+
+
+def test_parameters_reach_the_nodes_with_their_types(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_bag(tmp_path / "2024", frames=2)
+    monkeypatch.chdir(tmp_path)
+    ran = run_of(installed, source="2024", keep_all="true", rate="2", use_sim_time="true")
+    assert ran["player"]["bag"] == "2024"
+    assert repr(ran["player"]["rate"]) == "2.0"
+    assert ran["player"]["loop"] is False
+    assert ran["gaze_caption"]["model"] == "nano"
+    assert ran["gaze_caption"]["use_sim_time"] is True
+    assert ran["gaze_caption"]["image_depth"] == 1000
+    override = "qos_overrides./tracevlm/image.subscription.reliability"
+    assert ran["gaze_caption"][override] == "reliable"
 
 
 class Ended(NamedTuple):

@@ -1,5 +1,8 @@
 """What the node publishes, with real DDS and the fake engine."""
 
+import itertools
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +15,7 @@ from tests.graph.tiny_bag import FRAME_NS, GAZE_NS, SIZE_HW, START_NS
 from tests.nodes.conftest import Ros
 from tests.nodes.rig import Rig, make_node, stamps_of, trace_ids
 from tracevlm_msgs.msg import Caption
-from tracevlm_ros.nodes import convert, qos
+from tracevlm_ros.nodes import convert, outputs, painter, qos
 
 
 def test_every_output_carries_the_stamp_and_frame_of_an_input_frame(ros: Ros, rig: Rig) -> None:
@@ -67,6 +70,58 @@ def test_pictures_are_made_for_whoever_subscribes(ros: Ros, rig: Rig) -> None:
     assert set(np.unique(np.frombuffer(binary[-1].data, np.uint8))) <= {0, 255}
     assert binary[-1].encoding == attention[-1].encoding == "mono8"
     assert convert.frame_of(overlay[-1]).image_rgb.shape == (*SIZE_HW, 3)
+
+
+def test_nothing_is_drawn_while_nobody_looks(
+    ros: Ros, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither before anybody subscribes nor after the last one has gone."""
+    made: list[str] = []
+    for module, name in ((painter, "draw_overlay"), (outputs, "_newest_mask")):
+        whole = getattr(module, name)
+
+        def noted(*values: Any, whole: Any = whole, name: str = name) -> Any:
+            made.append(name)
+            return whole(*values)
+
+        monkeypatch.setattr(module, name, noted)
+    make_node(ros)
+    rig.activate()
+    rig.look(1, 4)
+    assert made == []
+    watching = [
+        rig.node.create_subscription(CompressedImage, "overlay/compressed", lambda _: None, 1),
+        rig.node.create_subscription(Image, "masks/binary", lambda _: None, 1),
+    ]
+    rig.look(5, 4)
+    ros.until(lambda: set(made) == {"draw_overlay", "_newest_mask"}, "both pictures")
+    for subscription in watching:
+        rig.node.destroy_subscription(subscription)
+    indices = itertools.count(9)
+
+    def is_quiet() -> bool:
+        made.clear()
+        rig.look(next(indices), 1)
+        return made == []
+
+    ros.until(is_quiet, "the end of drawing")
+
+
+def test_captions_grow_word_by_word_and_end_with_one_that_is_final(ros: Ros, rig: Rig) -> None:
+    make_node(ros)
+    rig.activate()
+    rig.look(1, 14)
+    ros.until(lambda: any(c.is_final for c in rig.captions), "a final caption")
+    last = next(n for n, caption in enumerate(rig.captions) if caption.is_final)
+    told = rig.captions[: last + 1]
+    assert len(told) > 2
+    assert {caption.trace_id for caption in told} == {told[0].trace_id}
+    assert len(set(stamps_of(told))) == 1
+    assert len({convert.ns_of(caption.received) for caption in told}) == 1
+    for before, after in itertools.pairwise(told):
+        assert after.text.startswith(before.text)
+        assert convert.ns_of(before.published) <= convert.ns_of(after.inferred)
+    assert all(caption.trace_is_open and not caption.question for caption in told)
 
 
 def test_diagnostics_tell_dwell_and_transitions_of_the_newest_traces(ros: Ros, rig: Rig) -> None:

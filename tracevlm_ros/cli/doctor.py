@@ -5,12 +5,12 @@ failure. With --no-ros nothing of ROS is looked at.
 """
 
 import argparse
+import importlib
 import json
 from collections.abc import Iterator
 
 from tracevlm_ros import __version__
-from tracevlm_ros.cli import doctor_checks as checks
-from tracevlm_ros.cli.doctor_checks import Check
+from tracevlm_ros.cli.doctor_packages import Check, check_numba, check_packages, check_python
 from tracevlm_ros.cli.doctor_ros import check_discovery, check_ros
 from tracevlm_ros.cli.doctor_transport import check_transport
 
@@ -38,16 +38,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 def all_checks(model: str, ros: bool) -> Iterator[Check]:
     """The cheap ones first; discovery only where rclpy can be imported."""
-    yield checks.check_python()
-    yield checks.check_packages()
-    yield checks.check_numba()
-    yield checks.check_shared_memory()
+    yield check_python()
+    yield check_packages()
+    yield check_numba()
     if ros:
         imports = check_ros()
         yield imports
         if imports.status == "ok":
             yield check_discovery()
             yield check_transport()
+    yield from _checks_with_packages(model)
+
+
+def _checks_with_packages(model: str) -> Iterator[Check]:
+    """Those that cannot even begin where numpy is missing or broken."""
+    try:
+        checks = importlib.import_module("tracevlm_ros.cli.doctor_checks")
+    except ImportError as error:
+        yield Check("memory, gpu, model", "failed", f"not looked at: {error}", "see packages")
+        return
+    yield checks.check_shared_memory()
     yield checks.check_onnxruntime()
     yield checks.check_gpu()
     yield checks.check_tensorrt()

@@ -1,15 +1,8 @@
-"""Checks of this installation that need no ROS graph: packages, memory, accelerators, model."""
+"""Checks of this installation that need no ROS graph: memory, accelerators, model."""
 
-import contextlib
-import importlib.metadata
-import importlib.util
-import platform
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from engine.runtime import load_engine
 from engine.runtime.building import find_kept, find_target
@@ -17,72 +10,12 @@ from engine.runtime.plan_cache import PlanCache
 from engine.runtime.plan_opening import require_taken
 from engine.runtime.tensorrt_library import find_tensorrt
 from tracevlm_ros.cli.dds import SHM_PROFILE, shared_file
+from tracevlm_ros.cli.doctor_packages import Check
 from tracevlm_ros.core.errors import BackendError, TraceVLMError
 
-OLDEST_PYTHON = (3, 10)
-NEWEST_TESTED_PYTHON = (3, 13)
-NEEDED = {
-    "numpy": "numpy",
-    "cv2": "opencv-python-headless",
-    "yaml": "PyYAML",
-    "onnxruntime": "onnxruntime",
-    "tokenizers": "tokenizers",
-    "rosbags": "rosbags",
-    "av": "av",
-    "zmq": "pyzmq",
-    "msgpack": "msgpack",
-    "jinja2": "Jinja2",
-}
-"""Module -> distribution, as setup.py asks for them."""
 SHARED_MEMORY = Path("/dev/shm")
 SHARED_MEMORY_MB = 128
 """A few processes with a segment of 32 MB each (config/fastdds_shm.xml)."""
-
-
-class Check(NamedTuple):
-    """``status`` is ``ok``, ``note`` (works, but less than it could) or ``failed``."""
-
-    name: str
-    status: str
-    found: str
-    remedy: str = ""
-
-
-def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
-    found = platform.python_version()
-    if version < OLDEST_PYTHON:
-        return Check("python", "failed", found, "install Python 3.10 to 3.13")
-    if version > NEWEST_TESTED_PYTHON:
-        return Check("python", "note", found, "newer than tested; use Python 3.10 to 3.13")
-    return Check("python", "ok", found)
-
-
-def check_packages(needed: Iterable[tuple[str, str]] = tuple(NEEDED.items())) -> Check:
-    """Every run-time dependency can be found (not imported: that is slow)."""
-    missing, versions = [], []
-    for module, distribution in needed:
-        if importlib.util.find_spec(module) is None:
-            missing.append(distribution)
-            continue
-        version = "?"
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            version = importlib.metadata.version(distribution)
-        versions.append(f"{distribution} {version}")
-    if missing:
-        return Check(
-            "packages",
-            "failed",
-            f"missing: {', '.join(missing)}",
-            f"pip install {' '.join(missing)}",
-        )
-    return Check("packages", "ok", ", ".join(versions))
-
-
-def check_numba() -> Check:
-    if importlib.util.find_spec("numba") is None:
-        remedy = "pip install 'tracevlm_ros[fast]' simplifies traces at less cost"
-        return Check("numba", "note", "not installed: numpy is used", remedy)
-    return Check("numba", "ok", f"numba {importlib.metadata.version('numba')}")
 
 
 def check_shared_memory(folder: Path = SHARED_MEMORY) -> Check:
@@ -117,7 +50,8 @@ def check_onnxruntime() -> Check:
 def check_gpu() -> Check:
     program = shutil.which("nvidia-smi")
     if program is None:
-        return Check("gpu", "note", "no nvidia-smi: the CPU is used", "install NVIDIA's driver")
+        remedy = "where this computer has an NVIDIA GPU, install its driver; else nothing is wrong"
+        return Check("gpu", "note", "no nvidia-smi: the CPU is used", remedy)
     try:
         done = subprocess.run(
             [program, "--query-gpu=name,driver_version", "--format=csv,noheader"],
@@ -160,13 +94,18 @@ def check_tensorrt() -> Check:
     return Check("tensorrt", "ok", found)
 
 
+_MODEL_REMEDY = {"nano": "install tracevlm_ros again: the model is part of it"}
+_OTHER_REMEDY = "give --model DIRECTORY, or export one with `tracevlm export`"
+
+
 def check_model(model: str) -> Check:
     """Verify every file of the model, load it and run each graph once."""
     try:
         engine = load_engine(model)
     except TraceVLMError as error:
-        remedy = "give --model DIRECTORY, or export one with `tracevlm export`"
-        return Check("model", "failed", str(error), remedy)
+        return Check("model", "failed", str(error), _MODEL_REMEDY.get(model, _OTHER_REMEDY))
+    except ImportError as error:
+        return Check("model", "failed", str(error), "see packages")
     info = engine.info
     engine.close()
     found = f"{info.model_id} on {info.backend}, image {info.image_size_hw}"

@@ -1,13 +1,14 @@
 """Checks that start small ROS 2 processes: imports, and discovery between two processes."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from tracevlm_ros.cli.dds import environment, own_domain, shared_file
-from tracevlm_ros.cli.doctor_checks import Check
+from tracevlm_ros.cli.doctor_packages import Check
 
 LAUNCH = ("launch", "launch_ros")
 """Wanted by launch files alone; they come with a ROS 2 installation, not with the wheels."""
@@ -54,12 +55,18 @@ def check_ros(modules: Sequence[str] | None = None) -> Check:
         if done.returncode:
             missing.append(f"{name} ({last_line(done.stderr)})")
     if missing:
-        remedy = "source your ROS 2 installation, or install the wheels and tracevlm_msgs (README)"
-        return Check("ros imports", "failed", f"missing: {', '.join(missing)}", remedy)
+        return Check("ros imports", "failed", f"missing: {', '.join(missing)}", _remedy(missing))
     found = f"{len(modules)} modules"
     if importlib.util.find_spec(LAUNCH[-1]) is None:
         found += "; launch files need a ROS 2 installation"
     return Check("ros imports", "ok", found)
+
+
+def _remedy(missing: Sequence[str]) -> str:
+    rmw = os.environ.get("RMW_IMPLEMENTATION")
+    if rmw and any(rmw in why for why in missing):
+        return f"unset RMW_IMPLEMENTATION, or install the middleware that it names ({rmw})"
+    return "source your ROS 2 installation, or install the wheels and tracevlm_msgs (README)"
 
 
 def check_discovery() -> Check:

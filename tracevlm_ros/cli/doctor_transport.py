@@ -4,9 +4,10 @@ import json
 import os
 from collections.abc import Mapping
 from typing import NamedTuple
+from xml.etree import ElementTree
 
-from tracevlm_ros.cli.dds import SHM_PROFILE, environment, shared_file
-from tracevlm_ros.cli.doctor_checks import Check
+from tracevlm_ros.cli.dds import DOMAINS, SHM_PROFILE, environment, shared_file
+from tracevlm_ros.cli.doctor_packages import Check
 from tracevlm_ros.cli.doctor_ros import LIMIT_S, last_line, talk_and_listen
 
 NAME = "dds here"
@@ -46,6 +47,8 @@ while time.monotonic() < end_s:
 rmw = rclpy.get_rmw_implementation_identifier()
 print(json.dumps({{"found": found, "heard": len(heard), "rmw": rmw}}))
 """
+_HIGHEST_DOMAIN = 232
+"""The ports of those above do not exist."""
 _SETTINGS = ("ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
@@ -59,6 +62,10 @@ class Heard(NamedTuple):
 
 def check_transport() -> Check:
     """A camera as the user would start it, and a listener as this package starts its nodes."""
+    domain = os.environ.get("ROS_DOMAIN_ID") or "0"
+    if not domain.isdecimal() or int(domain) > _HIGHEST_DOMAIN:
+        remedy = f"export ROS_DOMAIN_ID=0, or another number up to {DOMAINS[-1]}"
+        return Check(NAME, "failed", f"ROS_DOMAIN_ID is '{domain}', which is no domain", remedy)
     listener = environment()
     camera = {
         name: value
@@ -101,4 +108,15 @@ def _settings(rmw: str, variables: Mapping[str, str]) -> str:
         f"range {variables.get('ROS_AUTOMATIC_DISCOVERY_RANGE') or 'SUBNET (default)'}",
     ]
     told += [f"{name}={variables[name]}" for name in _SETTINGS if variables.get(name)]
+    profile = variables.get("FASTDDS_DEFAULT_PROFILES_FILE")
+    if profile and not _is_xml(profile):
+        told.append("which is no readable XML file and does nothing")
     return ", ".join(told)
+
+
+def _is_xml(path: str) -> bool:
+    try:
+        ElementTree.parse(path)
+    except (OSError, ElementTree.ParseError):
+        return False
+    return True

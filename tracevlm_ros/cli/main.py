@@ -7,6 +7,8 @@ everything that does not train, and ``tracevlm --help`` answers at once. A comma
 
 import argparse
 import importlib
+import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -56,6 +58,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
 }
 
 
+_STATUS_OF_SIGPIPE = 141
+
+
 def _find(words: Sequence[str]) -> tuple[str, ...] | None:
     return next((key for key in COMMANDS if tuple(words[: len(key)]) == key), None)
 
@@ -66,7 +71,32 @@ def _overview() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; a TraceVLMError becomes one line on stderr and exit status 1."""
+    """Run one command; a TraceVLMError becomes one line on stderr and exit status 1.
+
+    Whoever reads the output may stop reading, as ``head`` does: that ends the command quietly.
+    """
+    try:
+        status = _main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_output_closed():
+            raise
+        return _STATUS_OF_SIGPIPE
+    return status
+
+
+def _is_output_closed() -> bool:
+    """Whether nobody reads standard output any more; what is left for it goes nowhere then."""
+    output = sys.stdout.fileno()
+    watch = select.poll()
+    watch.register(output, 0)
+    if not any(event & select.POLLERR for _, event in watch.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
+
+
+def _main(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(_overview())

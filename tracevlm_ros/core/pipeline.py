@@ -15,6 +15,7 @@ from tracevlm_ros.core.attention.segmenter import TraceSegmenter
 from tracevlm_ros.core.attention_record import AttentionRecord
 from tracevlm_ros.core.camera_path import CameraPath
 from tracevlm_ros.core.config import PipelineConfig
+from tracevlm_ros.core.description_due import is_due
 from tracevlm_ros.core.drift_correction import DriftCorrection, KnownPlace
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
@@ -232,27 +233,11 @@ class Pipeline:
         requests = []
         for index, live in enumerate(shown):
             snapshot = self._latest.snapshots[index]
-            if self._is_due(live, snapshot):
+            if is_due(live, snapshot, self._stamp_ns, self.config.live, self.drops):
                 live.described_ns = self._stamp_ns
                 live.described_count = snapshot.sample_count
                 requests.append(self._request(index, None))
         return tuple(requests)
-
-    def _is_due(self, live: LiveTrace, snapshot: TraceSnapshot) -> bool:
-        """Once when a trace is mature, again while it grows, and once more when it has closed."""
-        if live.is_told:
-            return False
-        settings = self.config.live
-        is_short = snapshot.end_ns - snapshot.start_ns < settings.min_dwell_ms * NS_PER_MS
-        if not snapshot.is_open:
-            live.is_told = True
-            if is_short:
-                self.drops["trace_too_short"] += 1
-            return not is_short
-        if is_short or live.described_count == 0:
-            return not is_short
-        has_grown = snapshot.sample_count > live.described_count
-        return has_grown and self._stamp_ns - live.described_ns >= settings.refresh_ms * NS_PER_MS
 
     def _request(self, index: int, question: str | None) -> DescribeRequest:
         """About trace ``index`` of the latest frame, of which words are to see everything."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tracevlm_ros.core.errors import InputError
 from tracevlm_ros.core.types import Image
+from tracevlm_ros.ingest import image_planes, jpeg_end
 
 Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
 Pixels = NDArray[np.uint8]
@@ -59,8 +60,8 @@ _WIDE = {
     )
 }  # fmt: skip
 """Encodings of 16 bits a channel: the high bytes are read as another encoding."""
-ENCODINGS = (*_LAYOUTS, *_WIDE)
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+ENCODINGS = (*_LAYOUTS, *_WIDE, *image_planes.ENCODINGS)
+_MAGIC = (jpeg_end.MAGIC, b"\x89PNG\r\n\x1a\n")
 """With which JPEG and PNG begin."""
 
 
@@ -78,13 +79,15 @@ def decode_image(
     array. Rows may be padded (``step``). Raises InputError for an encoding that is not in
     ENCODINGS and for sizes that do not fit together.
     """
+    flat = np.frombuffer(data, np.uint8)
+    if encoding in image_planes.ENCODINGS:
+        return image_planes.decode_planes(encoding, height, width, step, flat)
     wide = 2 if encoding in _WIDE else 1
     layout = _LAYOUTS.get(_WIDE.get(encoding, encoding))
     if layout is None:
         raise InputError(
             f"image encoding '{encoding}' is not supported; supported: {', '.join(ENCODINGS)}"
         )
-    flat = np.frombuffer(data, np.uint8)
     bytes_per_pixel = wide * layout.bytes_per_pixel
     _require_fit(encoding, bytes_per_pixel, (height, width), step, flat.size)
     pixels = np.lib.stride_tricks.as_strided(
@@ -123,7 +126,8 @@ def decode_compressed(image_format: str, data: Buffer) -> Image:
 
     ``image_format`` is the message's ``format`` ("jpeg", "bgr8; jpeg compressed bgr8"); publishers
     spell it in many ways ("image/jpeg", "mjpeg", ""), so the data's first bytes decide. Raises
-    InputError for other formats, depth images among them, and for data that cannot be decoded.
+    InputError for other formats, depth images among them, and for data that cannot be decoded or
+    are cut off.
     """
     bgr = _decoded(image_format, data, cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
@@ -139,16 +143,34 @@ def decode_labels(image_format: str, data: Buffer) -> NDArray[np.uint16]:
     return labels.astype(np.uint16)
 
 
-def _decoded(image_format: str, data: Buffer, flags: int) -> NDArray[np.integer[Any]]:
+def _decoded(image_format: str, data: Buffer, flags: int) -> NDArray[Any]:
     flat = np.frombuffer(data, np.uint8)
     words = image_format.lower().replace(";", " ").split()
     is_known = bool({"jpeg", "jpg", "png"} & set(words)) or _has_magic(flat)
     if not is_known or "compresseddepth" in words:
         raise InputError(f"compressed image format '{image_format}' is not supported; jpeg or png")
-    decoded = cv2.imdecode(flat, flags) if flat.size else None
+    is_jpeg = flat[:3].tobytes() == jpeg_end.MAGIC
+    decoded = _decoded_jpeg(flat.tobytes(), flags) if is_jpeg else _decoded_whole(flat, flags)
     if decoded is None:
-        raise InputError(f"compressed image ({image_format}, {flat.size} bytes) cannot be decoded")
+        raise InputError(
+            f"compressed image ({image_format}, {flat.size} bytes) is damaged or cut off and "
+            "cannot be decoded; see whether the camera's buffer or the transport loses its end"
+        )
     return np.asarray(decoded, decoded.dtype)
+
+
+def _decoded_whole(flat: Pixels, flags: int) -> NDArray[Any] | None:
+    return cv2.imdecode(flat, flags) if flat.size else None
+
+
+def _decoded_jpeg(data: bytes, flags: int) -> NDArray[Any] | None:
+    """None also where the end is missing, which OpenCV would fill with grey. Only a picture that
+    may be such a one is looked at closely, since that decodes it once more."""
+    decoded = _decoded_whole(np.frombuffer(jpeg_end.with_end_marker(data), np.uint8), flags)
+    if decoded is None:
+        return None
+    is_doubtful = not jpeg_end.has_end_marker(data) or jpeg_end.looks_cut(decoded)
+    return None if is_doubtful and not jpeg_end.is_whole(data) else decoded
 
 
 def _has_magic(flat: Pixels) -> bool:

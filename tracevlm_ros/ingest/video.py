@@ -83,7 +83,8 @@ class LiveVideo:
     """Frames of a camera (``/dev/video0``) or an address, as they arrive.
 
     ``state`` is ``connecting``, ``receiving`` or ``failed: why``. ``drops`` counts failures by
-    reason: ``video_stream_ended``, ``video_silent``, ``video_connection_failed``. ``name`` is the
+    reason: ``video_stream_ended``, ``video_silent``, ``video_connection_failed``, and pictures of
+    MJPEG that came cut off or damaged and are left out: ``video_picture_damaged``. ``name`` is the
     source without the password that its address may hold. ``stop()`` may be called from any thread
     and ends ``frames`` at the next frame or within ``timeout_s``. ``clock`` gives the stamps' time
     base: ``live_clock.wall_clock()`` (the default) or ``time.monotonic_ns``.
@@ -159,11 +160,30 @@ class LiveVideo:
             self.source, format=form, options=options, timeout=(timeout, timeout)
         ) as container:
             stream = _video_stream(container, self.source)
-            for picture in container.decode(stream):
+            for picture in self._pictures(container, stream):
                 arrival = self._clock()
                 yield Frame(
                     stamps.stamp_ns(_pts_ns(picture), arrival), _rgb(picture), self._frame_id
                 )
+
+    def _pictures(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Each picture of MJPEG stands alone: of a damaged one no other suffers, and the decoder
+        would fill it with grey."""
+        if stream.codec_context.name != "mjpeg":
+            yield from container.decode(stream)
+            return
+        stream.codec_context.options = {"err_detect": "explode"}
+        told = False
+        for packet in container.demux(stream):
+            pictures = _decoded(packet)
+            if pictures is None:
+                self.drops["video_picture_damaged"] += 1
+                if not told and self._on_failure is not None:
+                    self._on_failure(
+                        f"{self.name}: pictures come cut off or damaged; see the cable"
+                    )
+                told = True
+            yield from pictures or ()
 
     def _require_device(self) -> None:
         if self.source.startswith("/dev/") and not Path(self.source).exists():
@@ -196,6 +216,14 @@ def _open_options(source: str, config: LiveConfig) -> tuple[str | None, dict[str
     if source.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"
     return None, options
+
+
+def _decoded(packet: Any) -> list[Any] | None:
+    """None where the packet's data is damaged."""
+    try:
+        return list(packet.decode())
+    except av.error.InvalidDataError:
+        return None
 
 
 def _video_stream(container: Any, source: str) -> Any:

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from tracevlm_msgs.srv import Ask, Locate
 from tracevlm_ros.core.engine import Engine, Location, locator_of
 from tracevlm_ros.core.types import Caption, Frame
-from tracevlm_ros.nodes.fast_path import Arrival, Question, Search
+from tracevlm_ros.nodes.arrival import Arrival, Question, Search
 from tracevlm_ros.nodes.locate import fill_location
 from tracevlm_ros.nodes.spin import ExecutorThread
 

@@ -16,7 +16,7 @@ from tracevlm_ros.core.slow_path import (
     describe_together,
 )
 from tracevlm_ros.core.types import Caption, Description
-from tracevlm_ros.nodes.fast_path import Arrival, Question, Search
+from tracevlm_ros.nodes.arrival import Arrival, Question, Search
 from tracevlm_ros.nodes.mailbox import Inbox, KeyedMailbox, Replaced
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.stopwatch import Stopwatch

@@ -27,13 +27,18 @@ class DriverState:
 
 
 class DriverReport:
-    """Publishes what ``state`` says; count what is published with ``sent``."""
+    """Publishes what ``state`` says; count what is published with ``sent``.
 
-    def __init__(self, node: Node, stream: str) -> None:
+    The first drop of each reason is a line in the log, too, unless the reason begins with one of
+    ``own_words``: those the node tells itself.
+    """
+
+    def __init__(self, node: Node, stream: str, own_words: tuple[str, ...] = ()) -> None:
         self._node = node
         self._stream = stream
         self._watch = Stopwatch()
         self._before = Drops()
+        self._own_words = own_words
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.reliable(10))
 
     def every_second(self, state: Callable[[], DriverState]) -> None:
@@ -64,6 +69,11 @@ class DriverReport:
 
     def _drops(self, state: DriverState) -> DiagnosticStatus:
         fresh = state.drops - self._before
+        for reason in sorted(fresh):
+            if self._before[reason] == 0 and not reason.startswith(self._own_words):
+                self._node.get_logger().warning(
+                    f"{fresh[reason]} dropped as {reason}; later ones are counted in /diagnostics"
+                )
         self._before = Drops(state.drops)
         values = {reason: str(count) for reason, count in sorted(state.drops.items())}
         if not fresh:

@@ -2,53 +2,24 @@
 
 import math
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from tracevlm_ros.core.attention.ledger import NewestAttention
-from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drift_correction import KnownPlace
 from tracevlm_ros.core.drops import Drops
-from tracevlm_ros.core.engine import Location
 from tracevlm_ros.core.errors import InputError
-from tracevlm_ros.core.gaze_mapping import GazeMapping
-from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
-from tracevlm_ros.core.types import Description, Frame, Word
+from tracevlm_ros.core.types import Frame
+from tracevlm_ros.nodes.arrival import Arrival, Question, Search
 from tracevlm_ros.nodes.convert import Gaze
-from tracevlm_ros.nodes.mailbox import Inbox, NewestQueue
+from tracevlm_ros.nodes.fast_intake import FastLimits, Intake
 from tracevlm_ros.nodes.problems import Problems
 from tracevlm_ros.nodes.stopwatch import Stopwatch
-from tracevlm_ros.nodes.worker import Worker
 
-_SMALL_QUEUE = 1024
 _NEWEST_TRACES = 8
-
-
-class Arrival(NamedTuple):
-    """When something reached the node: by the node's clock in ns, and ``time.monotonic`` in s."""
-
-    received_ns: int
-    received_s: float
-
-
-class Question(NamedTuple):
-    """Something asked about the newest trace; ``reply`` takes the reason when it cannot be."""
-
-    text: str
-    arrival: Arrival
-    answered: Callable[[Any], None] | None = None
-    refused: Callable[[str], None] | None = None
-
-
-class Search(NamedTuple):
-    """Something to be found in the newest frame; ``refused`` takes the reason when it cannot be."""
-
-    text: str
-    found: Callable[[Frame, Location], None]
-    refused: Callable[[str], None]
 
 
 class FastSink(Protocol):
@@ -63,18 +34,10 @@ class FastSink(Protocol):
     def locate_wanted(self, request: LocateRequest, search: Search) -> None: ...
 
 
-class FastLimits(NamedTuple):
-    """Queue sizes, fixed while the node is configured."""
-
-    frames: int
-    gaze: int
-
-
-class FastPath(Worker):
+class FastPath(Intake):
     """Owns ``pipeline``: nothing else may touch it between ``start`` and ``stop``.
 
-    ``offer_*`` and ``deliver`` never block and may be called from any thread. Counts in
-    ``inbox.drops``: ``image_queue_full``, ``gaze_queue_full``, ``image_undecodable``,
+    Besides what ``Intake`` counts, ``inbox.drops`` holds ``image_undecodable`` and
     ``frame_gaze_timeout`` (frames that were processed without waiting longer for gaze).
     """
 
@@ -88,96 +51,24 @@ class FastPath(Worker):
         stopwatch: Stopwatch,
         problems: Problems,
     ) -> None:
-        inbox = Inbox()
-        super().__init__("fast_path", inbox, problems)
+        super().__init__(limits, problems)
         self._pipeline = pipeline
         self._sink = sink
         self._decode = decode
         self._max_gaze_wait_s = max_gaze_wait_s
         self._stopwatch = stopwatch
-        self._images: NewestQueue[tuple[Any, Arrival]] = NewestQueue(
-            inbox, limits.frames, "image_queue_full"
-        )
-        self._gaze: NewestQueue[Gaze] = NewestQueue(inbox, limits.gaze, "gaze_queue_full")
-        self._words: NewestQueue[Word] = NewestQueue(inbox, _SMALL_QUEUE, "word_queue_full")
-        self._targets: NewestQueue[Gaze] = NewestQueue(
-            inbox, _SMALL_QUEUE, "gaze_target_queue_full"
-        )
-        self._lenses: NewestQueue[Lens] = NewestQueue(inbox, 1, "camera_info_superseded")
-        self._gaze_mappings: NewestQueue[GazeMapping | None] = NewestQueue(
-            inbox, 1, "gaze_calibration_superseded"
-        )
-        self._configs: NewestQueue[PipelineConfig] = NewestQueue(
-            inbox, _SMALL_QUEUE, "config_queue_full"
-        )
-        self._questions: NewestQueue[Question | Search] = NewestQueue(
-            inbox, 16, "question_queue_full"
-        )
-        self._deliveries: NewestQueue[tuple[DescribeRequest, Description]] = NewestQueue(
-            inbox, _SMALL_QUEUE, "description_queue_full"
-        )
         self._waiting: OrderedDict[int, Arrival] = OrderedDict()
         self._size_hw: tuple[int, int] | None = None
-        self._unsized: deque[Gaze] = deque(maxlen=limits.gaze)
         self._pipeline_drops = Drops()
         self._drift_px = pipeline.drift.offset_px
         self._attention = NewestAttention({}, ())
 
-    # --- called from other threads -----------------------------------------------------------
-
-    def offer_image(self, message: Any, arrival: Arrival) -> None:
-        """An image message; it is decoded when its turn comes."""
-        self._images.put((message, arrival))
-
-    def count_lost(self, what: str, count: int) -> None:
-        """``count`` messages were sent and never came."""
-        self.inbox.count_drop(f"{what}_lost_in_transport", count)
-
-    def count_drop(self, reason: str) -> None:
-        """Something came that is of no use."""
-        self.inbox.count_drop(reason)
-
-    def offer_gaze(self, gaze: Gaze) -> None:
-        self._gaze.put(gaze)
-
-    def offer_target(self, target: Gaze) -> None:
-        """Where the person looks, as somebody else knows: teaches the drift correction."""
-        self._targets.put(target)
-
-    def offer_word(self, word: Word) -> None:
-        self._words.put(word)
-
-    def offer_lens(self, lens: Lens) -> None:
-        """The camera's lens, from now on."""
-        self._lenses.put(lens)
-
-    def offer_gaze_mapping(self, mapping: GazeMapping | None) -> None:
-        """Another calibration of gaze, or none, from the next frame on."""
-        self._gaze_mappings.put(mapping)
-
-    def offer_config(self, config: PipelineConfig) -> None:
-        """Other settings from the next frame on; ``Pipeline.change`` says which may differ."""
-        self._configs.put(config)
-
-    def offer_question(self, question: Question | Search) -> None:
-        self._questions.put(question)
-
-    def deliver(self, request: DescribeRequest, description: Description) -> None:
-        """Hand back the end of a description."""
-        self._deliveries.put((request, description))
+    # --- while the thread does not run, and for those who look on ----------------------------
 
     def clear(self) -> None:
         """Drop what waits; only while the thread does not run."""
-        self._images.clear("image_deactivated")
-        self._gaze.clear("gaze_deactivated")
-        self._targets.clear("gaze_target_deactivated")
-        self._words.clear("word_deactivated")
-        self._questions.clear("question_deactivated")
-        self._deliveries.clear("description_deactivated")
+        self.forget_waiting()
         self._waiting.clear()
-        if self._unsized:
-            self.inbox.count_drop("gaze_deactivated", len(self._unsized))
-        self._unsized.clear()
         self._size_hw = None
         self._pipeline.reset()
         self._pipeline_drops = Drops(self._pipeline.drops)
@@ -201,8 +92,7 @@ class FastPath(Worker):
 
     def pending(self) -> int:
         """Frames, questions and descriptions that are still on their way through."""
-        queued = len(self._images) + len(self._questions) + len(self._deliveries)
-        return queued + len(self._waiting)
+        return self.queued() + len(self._waiting)
 
     # --- the thread --------------------------------------------------------------------------
 
@@ -219,13 +109,6 @@ class FastPath(Worker):
             return
         timeout_s = self._patience_s() if self._waiting else None
         self.inbox.wait_for(self._has_work, timeout_s)
-
-    def _has_work(self) -> bool:
-        queues = (
-            self._images, self._gaze, self._targets, self._words, self._configs, self._questions,
-            self._deliveries,
-        )  # fmt: skip
-        return self.is_stopping or any(len(queue) for queue in queues)
 
     def _patience_s(self) -> float:
         oldest = next(iter(self._waiting.values()))

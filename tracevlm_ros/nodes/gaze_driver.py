@@ -57,7 +57,7 @@ class GazeDriver(Node):  # type: ignore[misc]
         self._voice = self.create_publisher(
             GazeMessage, "gaze", qos.reliable(100), qos_overriding_options=qos.overridable()
         )
-        self._report = DriverReport(self, "gaze")
+        self._report = DriverReport(self, "gaze", own_words=("device_",))
         self._report.every_second(self.state)
         self._thread = threading.Thread(target=self._run, name="gaze_driver", daemon=True)
         self._thread.start()

@@ -14,7 +14,8 @@ from tracevlm_msgs.msg import GazeSample, Word
 from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.ingest.camera_info import lens_of
 from tracevlm_ros.nodes import convert, qos
-from tracevlm_ros.nodes.fast_path import Arrival, FastPath, Question
+from tracevlm_ros.nodes.arrival import Arrival, Question
+from tracevlm_ros.nodes.fast_path import FastPath
 from tracevlm_ros.nodes.losses import Losses
 from tracevlm_ros.nodes.params import NodeParameters
 from tracevlm_ros.nodes.stopwatch import Stopwatch

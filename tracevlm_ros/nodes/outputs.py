@@ -13,7 +13,7 @@ from tracevlm_ros.core.label_image import label_of
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.types import Caption
 from tracevlm_ros.nodes import convert, qos
-from tracevlm_ros.nodes.fast_path import Arrival
+from tracevlm_ros.nodes.arrival import Arrival
 from tracevlm_ros.nodes.painter import Painter, Picture
 from tracevlm_ros.nodes.params import NodeParameters
 from tracevlm_ros.nodes.problems import Problems

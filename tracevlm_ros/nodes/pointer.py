@@ -60,7 +60,7 @@ class PointerNode(Node):  # type: ignore[misc]
         self._voice = self.create_publisher(
             GazeMessage, "gaze", qos.reliable(100), qos_overriding_options=qos.overridable()
         )
-        self._report = DriverReport(self, "gaze")
+        self._report = DriverReport(self, "gaze", own_words=("image_",))
         self.lines: JsonLines | None = None
         self._thread = threading.Thread(target=self._start_input(), name="pointer", daemon=True)
         self._thread.start()

@@ -88,7 +88,7 @@ class Recorder(Node):  # type: ignore[misc]
         self.drops = Drops()
         """Each reason is counted by one thread only: ``message_disk_too_slow`` by the executor's,
         ``message_disk_full`` by the writer's."""
-        self._report = DriverReport(self, "messages")
+        self._report = DriverReport(self, "messages", own_words=("message_",))
         self._writer: BagParts | None = None
         self._thread = threading.Thread(target=self._write_all, name="writer", daemon=True)
         self._thread.start()

@@ -16,10 +16,12 @@ from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.types import Caption, Description
 from tracevlm_ros.nodes import convert
+from tracevlm_ros.nodes.arrival import Arrival, Question, Search
 from tracevlm_ros.nodes.ask import Questions
 from tracevlm_ros.nodes.beside import BesideThread
 from tracevlm_ros.nodes.describer import Describer, Job, SearchJob
-from tracevlm_ros.nodes.fast_path import Arrival, FastLimits, FastPath, Question, Search
+from tracevlm_ros.nodes.fast_intake import FastLimits
+from tracevlm_ros.nodes.fast_path import FastPath
 from tracevlm_ros.nodes.gaze_calibration import load_gaze_calibration
 from tracevlm_ros.nodes.inputs import Inputs
 from tracevlm_ros.nodes.outputs import Outputs

@@ -62,7 +62,7 @@ class Sources(Node):  # type: ignore[misc]
         self.published = 0
         self._live = self._camera() if self._is_live else None
         self._file_state = _WAITING
-        self._report = DriverReport(self, "image")
+        self._report = DriverReport(self, "image", own_words=("video_",))
         self._report.every_second(self.state)
         self._thread = threading.Thread(target=self._run, name="sources", daemon=True)
         self._thread.start()
