@@ -24,6 +24,11 @@ BACKENDS = (
     "openvino-cpu",
     "mixed-cpu",
 )
+_PACKAGES = {
+    "onnxruntime": "install it (`pip install onnxruntime`), or tracevlm_ros again",
+    "openvino": "install tracevlm_ros[openvino], or ask for backend='onnxruntime-cpu'",
+}
+"""What to do where a package that a back end needs is missing."""
 
 
 class LoadedBackend(NamedTuple):
@@ -90,8 +95,20 @@ def load_backend(
     manifest: Manifest, backend: str, on_progress: OnProgress = ignore_progress
 ) -> LoadedBackend:
     """Open the graphs of ``manifest``; see ``load_engine`` for ``backend`` and errors."""
-    if backend != "auto":
+    try:
+        if backend == "auto":
+            return _open_best(manifest)
         return _open_named(manifest, backend, on_progress)
+    except ModuleNotFoundError as error:
+        if error.name not in _PACKAGES:
+            raise
+        raise BackendError(
+            f"the package {error.name} is not installed; {_PACKAGES[error.name]}"
+        ) from error
+
+
+def _open_best(manifest: Manifest) -> LoadedBackend:
+    """The fastest back end of this machine that needs no building."""
     from engine.runtime.ort_backend import OrtBackend, cuda_problem
 
     if not has_nvidia_gpu():
@@ -150,28 +167,14 @@ def _open_named(manifest: Manifest, backend: str, on_progress: OnProgress) -> Lo
 
 
 def _open_openvino(manifest: Manifest) -> Backend:
-    try:
-        from engine.runtime.openvino_backend import OpenVinoBackend
-    except ModuleNotFoundError as error:
-        raise _without_openvino(error) from error
+    from engine.runtime.openvino_backend import OpenVinoBackend
+
     return OpenVinoBackend(manifest)
 
 
 def _open_mixed(manifest: Manifest, notes: tuple[str, ...]) -> LoadedBackend:
     """``notes``, and after them which graph runs where."""
-    try:
-        from engine.runtime.mixed_backend import MixedBackend
-    except ModuleNotFoundError as error:
-        raise _without_openvino(error) from error
+    from engine.runtime.mixed_backend import MixedBackend
+
     mixed = MixedBackend(manifest)
     return LoadedBackend(mixed, (*notes, *mixed.notes))
-
-
-def _without_openvino(error: ModuleNotFoundError) -> Exception:
-    """What to raise for ``error``, met on the way to OpenVINO."""
-    if error.name != "openvino":
-        return error
-    return BackendError(
-        "the package openvino is not installed; install tracevlm_ros[openvino], or ask for "
-        "backend='onnxruntime-cpu'"
-    )

@@ -40,6 +40,16 @@ def test_auto_falls_back_to_the_cpu_and_says_why(
     assert "no CUDA provider; install onnxruntime-gpu" in info.notes[0]
 
 
+@pytest.mark.parametrize("backend", ["auto", "onnxruntime-cpu"])
+def test_a_missing_onnx_runtime_is_one_error_with_its_remedy(
+    tiny_directory: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "engine.runtime.ort_backend")
+    with pytest.raises(BackendError, match=r"onnxruntime is not installed; .*pip install"):
+        load_engine(tiny_directory, backend=backend)
+
+
 def test_without_a_gpu_auto_takes_the_cpu_and_asks_for_nothing_to_be_installed(
     tiny_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
