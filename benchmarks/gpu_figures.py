@@ -11,7 +11,6 @@ of the primitive flavour; ``gpu_goals.py`` measures those with a static cache.
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +24,7 @@ from engine.runtime.loading import BACKENDS, LoadedBackend, load_backend, model_
 from engine.runtime.manifest import Manifest, read_manifest
 from engine.runtime.tensorrt_backend import open_tensorrt
 from tracevlm_ros.cli.bench_engine import repeat, spread
+from tracevlm_ros.cli.run_facts import run_facts
 from tracevlm_ros.core.errors import ConfigError, TraceVLMError
 
 STAYS = {
@@ -87,8 +87,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "model": manifest.model_id,
         "backend": name,
         "notes": notes,
-        "python": platform.python_version(),
         "rounds": arguments.rounds,
+        "run": run_facts(),
         "graphs": graphs,
     }
 

@@ -7,14 +7,17 @@ percentile:
 
 fast_path             one 640x480 frame with one trace: encode, ground, segment
 fast_path_describing  the same while captions are decoded without pause in another thread
-first_token           a trace closes on an encoded frame: ground, read the prompt, first token
+first_token           a trace closes on an encoded frame: ground, read the prompt (its length is
+                      told, the goal asks for 300 tokens), first token
 caption               ground, prompt, --tokens words, [SEG], codebook, mask
 decode                one token behind the prompt, logits on the host
-decode_share          bytes of decode's weights and of the cache, read once, per decode time, over
-                      the copy bandwidth (read + written) measured in this run
+decode_share          bytes of the weights that the graph decode refers to, of the token's embedding
+                      and of the cache, read once, per decode time, over the copy bandwidth (read +
+                      written) measured in this run
 
 ``goals`` says for each goal of the project what was found and whether it is met; off a GPU and for
-small models that says nothing. Weights may be random: speed does not depend on them.
+small models that says nothing. Weights may be random: speed does not depend on them. ``run`` holds
+command, machine and versions.
 """
 
 import argparse
@@ -29,6 +32,7 @@ import numpy as np
 from engine.runtime.loading import BACKENDS, LoadedBackend, load_backend, model_directory
 from engine.runtime.manifest import Manifest, read_manifest
 from engine.runtime.passes import open_passes
+from engine.runtime.prompting import open_prompting
 from tracevlm_ros.cli.bench_engine import (
     Subject,
     caption,
@@ -41,6 +45,7 @@ from tracevlm_ros.cli.bench_engine import (
 )
 from tracevlm_ros.cli.device_limit import copy_bandwidth, decode_bytes
 from tracevlm_ros.cli.goals import goal_lines, judged
+from tracevlm_ros.cli.run_facts import facts_lines, run_facts
 from tracevlm_ros.core.errors import ConfigError, TraceVLMError
 from tracevlm_ros.core.prompt import answer_positions
 
@@ -92,10 +97,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "hash_s": round(read_s, 1),
         "build_s": round(build_s, 1),
         "rounds": arguments.rounds,
+        "run": run_facts(),
+        "image_size_hw": [manifest.sizes["H"], manifest.sizes["W"]],
         **decode_figures(manifest, loaded, arguments.rounds),
     }
     subject = subject_of(manifest, loaded, traces=1, tokens=arguments.tokens)
     results |= path_figures(subject, arguments.rounds)
+    results["first_token"]["prompt_tokens"] = prompt_tokens(manifest, subject)
     subject.engine.close()
     return {**results, "goals": judged(GOALS, goal_figures(results))}
 
@@ -160,6 +168,15 @@ def first_token(subject: Subject) -> Callable[[], None]:
     return describe
 
 
+def prompt_tokens(manifest: Manifest, subject: Subject) -> int:
+    """Length of the prompt that ``first_token`` and ``caption`` read."""
+    width = manifest.sizes["D"]
+    picture = np.zeros((manifest.sizes["N"], width), np.float32)
+    trace = np.zeros((len(subject.prompts[0].points), width), np.float32)
+    asked = open_prompting(manifest).ask(picture, trace, None)
+    return int(asked.prompt.embeddings.shape[1])
+
+
 def goal_figures(results: Mapping[str, Any]) -> dict[str, float]:
     return {
         "decode_share": results["decode_share"],
@@ -179,6 +196,10 @@ def as_text(results: Mapping[str, Any]) -> str:
         f"  hashed in {results['hash_s']} s, loaded or built in {results['build_s']} s",
         f"  decode {results['decode']['median_ms']} ms; copy on {copy['device']} "
         f"{copy['gb_per_s']} GB/s",
+        f"  prompt of {results['first_token']['prompt_tokens']} tokens, picture {{}}x{{}}".format(
+            *results["image_size_hw"]
+        ),
+        *(f"  {line}" for line in facts_lines(results["run"])),
     ]
     return "\n".join([*lines, *(f"  {line}" for line in goal_lines(results["goals"]))])
 

@@ -18,13 +18,16 @@
 # --qwen    the big model, exported here with random weights: qwen2.5-vl-7b, or -3b
 # --steps   of nano,qwen,transformers,fp8,eager; all, in this order, where the list is not given.
 #           Two runs with half of the steps each and one --out make one set of results
-# --device cpu   rehearse: all steps without a GPU, with a tiny Qwen, for the script's own sake
+# --device cpu   rehearse: all steps without a GPU, with a tiny Qwen, for the script's own sake; PyTorch
+#           gets one thread, since two wait for each other wherever other work runs
 #
 # The Qwen steps need torch, onnx, onnxscript, safetensors, tokenizers, and for the comparison
 # transformers; 64 GB of memory and 60 GB of disk (TMPDIR) for 7B. A step that fails is named and
 # the next one runs; exit status 1 at the end if any failed. Every step leaves NAME.json or NAME.txt
-# and NAME.log.
+# and NAME.log, and a line in commands.txt: how it ended, its seconds, its command. environment.txt
+# holds this command, machine and versions, summary.txt every goal and whether it is met.
 set -uo pipefail
+called="$0 $*"
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3} out="" rounds=200 rehearse=0 sites="" parts="" nano="" models=()
 qwen="" steps=nano,qwen,transformers,fp8,eager
@@ -63,6 +66,7 @@ elif [ $rehearse = 1 ]; then gpu=rehearsal
 else die "nvidia-smi finds no GPU; run this on a machine with one (--device cpu rehearses)"; fi
 out=${out:-$root/benchmarks/results/$gpu-$(date +%Y-%m-%d)}
 mkdir -p "$out" && out=$(cd "$out" && pwd) || die "cannot make $out"
+[ $rehearse = 0 ] || export OMP_NUM_THREADS=1
 scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
 export PYTHONPATH=$root$sites${PYTHONPATH:+:$PYTHONPATH} TRACEVLM_PLAN_CACHE=$scratch/plans
 
@@ -82,18 +86,24 @@ step() { # step NAME.EXTENSION COMMAND...: output to NAME.EXTENSION, messages to
   local file=$1 name=${1%.*} start=$SECONDS; shift
   printf '%-44s ' "$name"
   timeout "$step_limit" bash -c '"$@"' step "$@" >"$out/$file" 2>"$out/$name.log"
-  case $? in
+  local status=$?
+  printf '%s: status %d, %d s: %s\n' "$name" $status $((SECONDS - start)) "${*//$'\n'/; }" \
+    >>"$out/commands.txt"
+  case $status in
     0) echo "ok, $((SECONDS - start)) s"; return ;;
     124) echo "FAILED: not done after $step_limit s (STEP_LIMIT_S sets the limit)" ;;
     *) echo "FAILED: $(tail -1 "$out/$name.log")" ;;
   esac
   failed+=("$name")
 }
-export python
+export python called
 
 environment() {
+  echo "$called"
   date -u; uname -srm; nproc; "$python" --version
   git -C "$root" rev-parse HEAD 2>/dev/null
+  git -C "$root" status --short 2>/dev/null
+  grep -m 1 "model name" /proc/cpuinfo; uptime
   nvidia-smi 2>/dev/null; nvidia-smi -q -d CLOCK,POWER,MEMORY 2>/dev/null
   "$python" -m pip list 2>/dev/null | grep -i -E '^(numpy|onnx|tensorrt|torch|transformers|cuda|nvidia)'
   return 0
@@ -162,7 +172,8 @@ goals() { # goals PRECISION: export with random weights, build, measure, make ro
 asked qwen && goals $big_precision
 if asked transformers; then
   step "$qwen-transformers.json" "$python" "$root/benchmarks/transformers_figures.py" \
-    --preset "$qwen" --device $big_device --dtype $big_precision --json
+    --preset "$qwen" --device $big_device --dtype $big_precision \
+    --rounds $((rounds < 10 ? rounds : 10)) --json
 fi
 asked fp8 && goals fp8
 if asked eager; then
@@ -172,7 +183,7 @@ if asked eager; then
     --rounds $((rounds < 20 ? rounds : 20)) ${nano:+--model "$nano"}
   else echo "nano-vs-eager: left out, no torch here"; fi
 fi
-if compgen -G "$out/*-goals.json" >/dev/null; then
+if compgen -G "$out/*-goals.json" >/dev/null || compgen -G "$out/*-transformers.json" >/dev/null; then
   step summary.txt "$python" "$root/benchmarks/gpu_summary.py" "$out" && cat "$out/summary.txt"
 fi
 

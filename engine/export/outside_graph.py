@@ -1,7 +1,8 @@
 """Explicit Q/DQ in a graph whose weights lie outside, written with its weights a tensor at a time.
 
 What is quantised, and why, is the same as in ``quantised_graph``; only memory differs: neither
-ONNX Runtime nor ``onnx`` ever holds the model as one.
+ONNX Runtime nor ``onnx`` ever holds the model as one. Products of a bf16 export stay in bf16: their
+scales are in the type that they multiply.
 """
 
 from collections.abc import Callable, Mapping
@@ -111,8 +112,8 @@ def _rounded_product(item: Product, ranges: Ranges, work: _Work) -> list[Any]:
     left = item.left
     if work.recipe.activations:
         found = ranges[item.left]
-        left = _given(item.left, work, nodes, lambda: _round_left(item.left, found, work))
-    right = _given(item.weight, work, nodes, lambda: _round_weight(item.weight, work))
+        left = _given(item.left, work, nodes, lambda: _round_left(item, found, work))
+    right = _given(item.weight, work, nodes, lambda: _round_weight(item, work))
     name, output = item.node.name, item.node.output[0]
     made = output if item.bias is None else f"{output}_product"
     nodes.append(onnx.helper.make_node("MatMul", [left, right], [made], name=name))
@@ -130,10 +131,11 @@ def _given(tensor: str, work: _Work, nodes: list[Any], make: Callable[[], list[A
     return work.added[tensor][1]
 
 
-def _round_left(name: str, found: Range, work: _Work) -> list[Any]:
+def _round_left(item: Product, found: Range, work: _Work) -> list[Any]:
     """Through the type of the activations and back, one scale for the whole tensor."""
+    name = item.left
     scale, zero = _scale_and_zero(found, work.recipe, f"{name}_zero")
-    stored = onnx.numpy_helper.from_array(np.array(scale, np.float32), f"{name}_scale")
+    stored = onnx.helper.make_tensor(f"{name}_scale", item.kind, [], [scale])
     work.fresh.extend([stored, zero])
     parameters = [stored.name, zero.name]
     return [
@@ -155,24 +157,27 @@ def _scale_and_zero(found: Range, recipe: Recipe, name: str) -> tuple[float, Any
     return scale, onnx.numpy_helper.from_array(zero, name)
 
 
-def _round_weight(name: str, work: _Work) -> list[Any]:
+def _round_weight(item: Product, work: _Work) -> list[Any]:
     """Codes and scales beside the graph, written unless another graph that shares them did."""
+    name = item.weight
     weight, coding, sink = work.constants[name], work.coding, work.sink
+    scale_type: Any = onnx.helper.tensor_dtype_to_np_dtype(item.kind)
     place = place_of(weight, sink.source)
     rows, width = weight.dims[0], prod(weight.dims[1:])
     coded: list[Coded] = []
 
     def encoded() -> Coded:
         if not coded:
-            coded.append(encode(row_blocks(weight, sink.source), (rows, width), coding))
+            blocks = row_blocks(weight, sink.source)
+            coded.append(encode(blocks, (rows, width), coding, scale_type))
         return coded[0]
 
     scales = [width // coding.block, rows] if coding.block else [rows]
-    key = f"{place.key}:{coding.onnx_type}"
+    key = f"{place.key}:{coding.onnx_type}:{item.kind}"
     for suffix, kind, dims, read in (
         (_WEIGHTS, coding.onnx_type, [width, rows], lambda: packed(encoded().codes, coding)),
-        (_SCALES, onnx.TensorProto.FLOAT, scales,
-         lambda: encoded().scales.reshape(-1).view(np.uint8)),
+        (_SCALES, item.kind, scales,
+         lambda: encoded().scales.astype(scale_type).reshape(-1).view(np.uint8)),
     ):  # fmt: skip
         tensor = onnx.TensorProto(name=f"{name}_{suffix}", data_type=kind, dims=dims)
         _refer(tensor, place.name, sink.place(place.name, f"{key}:{suffix}", read))

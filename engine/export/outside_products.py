@@ -10,13 +10,15 @@ _TURNED = [1, 0]
 
 class Product(NamedTuple):
     """``x @ weight.T`` or, with a bias, a Gemm. ``weight`` names a constant whose first axis is the
-    output; its others are flattened. ``as_stored`` is the value before it is turned."""
+    output; its others are flattened. ``as_stored`` is the value before it is turned, ``kind`` the
+    ONNX type in which it is multiplied."""
 
     node: Any
     left: str
     weight: str
     as_stored: str
     bias: str | None
+    kind: int
 
 
 class _Graph(NamedTuple):
@@ -46,27 +48,33 @@ def _product(node: Any, graph: _Graph) -> Iterator[Product]:
     elif node.op_type == "Gemm" and _is_plain_gemm(node):
         as_stored = node.input[1]
         bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
-    weight = _stored_weight(as_stored, graph)
+    weight, kind = _stored_weight(as_stored, graph)
     if weight is not None:
-        yield Product(node, node.input[0], weight, as_stored, bias)
+        yield Product(node, node.input[0], weight, as_stored, bias, kind)
 
 
-def _stored_weight(name: str, graph: _Graph) -> str | None:
+def _stored_weight(name: str, graph: _Graph) -> tuple[str | None, int]:
+    """Name of the constant behind ``name``, and the type that ``name`` has."""
+    kind, rows = 0, set()
     while name not in graph.constants:
         node = graph.makers.get(name)
-        if node is None or not (node.op_type == "Cast" or _keeps_rows(node, graph)):
-            return None
+        if node is None or node.op_type not in ("Cast", "Reshape"):
+            return None, kind
+        if node.op_type == "Cast":
+            kind = kind or attributes(node)["to"]
+        else:
+            rows.add(_rows_asked(node, graph))
         name = node.input[0]
-    return name if len(graph.constants[name].dims) >= 2 else None
+    constant = graph.constants[name]
+    is_weight = len(constant.dims) >= 2 and rows <= {constant.dims[0]}
+    return name if is_weight else None, kind or constant.data_type
 
 
-def _keeps_rows(node: Any, graph: _Graph) -> bool:
-    """Whether ``node`` flattens a constant to (rows, everything else)."""
-    if node.op_type != "Reshape" or not set(node.input) <= set(graph.constants):
-        return False
-    source, shape = (graph.constants[name] for name in node.input)
-    asked = onnx.numpy_helper.to_array(shape).tolist()
-    return bool(len(asked) == 2 and asked[0] == source.dims[0])
+def _rows_asked(node: Any, graph: _Graph) -> int | None:
+    """Of a Reshape to (rows, everything else)."""
+    shape = graph.constants.get(node.input[1])
+    asked = [] if shape is None else onnx.numpy_helper.to_array(shape).tolist()
+    return int(asked[0]) if len(asked) == 2 else None
 
 
 def _is_turning(node: Any) -> bool:

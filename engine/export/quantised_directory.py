@@ -12,6 +12,7 @@ import onnxruntime
 
 from calibration.quantisation_set import QuantisationSet
 from engine.contract import MANIFEST_NAME, PRIMITIVE
+from engine.export.borrowed_ranges import borrowed, require_same_model
 from engine.export.calibration_runs import record_runs
 from engine.export.measured_ranges import measure_ranges
 from engine.export.outside_graph import Sink, move_graph, quantise_outside
@@ -39,26 +40,29 @@ def quantise_directory(
     draft: Path,
     keep: tuple[str, ...] = (),
     say: Callable[[str], None] = lambda _: None,
+    exact: Manifest | None = None,
 ) -> Quantised:
     """Fill ``draft`` (an empty directory) with the model of ``manifest`` in ``precision``.
 
-    Raises EngineMismatch for a model that is no fp32 export, InputError for a set of another size.
+    ``exact``: the fp32 export of the same weights, which tells the ranges of a bf16 one. Raises
+    EngineMismatch for a model that is no fp32 export, or a bf16 one without its ``exact``,
+    InputError for a set of another size.
     """
-    _require_fit(manifest, calibration)
     recipe = RECIPES[precision]
+    _require_fit(manifest, calibration, recipe, exact)
     graphs = tuple(name for name in graphs_of(precision, keep) if name in manifest.graphs)
     if not graphs:
         raise EngineError(f"every graph that {precision} quantises is kept; keep fewer")
     say(f"running the model on {len(calibration.prompts)} samples")
     quantise = _quantise_outside if has_outside_weights(manifest) else _quantise_inside
-    done = quantise(Task(manifest, calibration, recipe, graphs, draft, say))
+    done = quantise(Task(manifest, calibration, recipe, graphs, draft, say, exact))
     amend_manifest(
         draft,
         precision=precision,
         quantisation={
             "for": recipe.for_whom,
             "products": done.products,
-            "kept_fp32": [name for name in manifest.graphs if name not in graphs],
+            f"kept_{manifest.precision}": [name for name in manifest.graphs if name not in graphs],
             "set": {
                 "samples": len(calibration.prompts),
                 "sha256": calibration.manifest["sha256"],
@@ -80,6 +84,7 @@ class Task(NamedTuple):
     graphs: tuple[str, ...]
     draft: Path
     say: Callable[[str], None]
+    exact: Manifest | None = None
 
 
 def _quantise_inside(task: Task) -> Quantised:
@@ -98,7 +103,8 @@ def _quantise_inside(task: Task) -> Quantised:
 def _quantise_outside(task: Task) -> Quantised:
     """Graphs that share a weights file are all written anew with it."""
     manifest, draft = task.manifest, task.draft
-    measured = measure_ranges(manifest, task.calibration.frames, task.calibration.prompts)
+    runs = task.exact or manifest
+    measured = measure_ranges(runs, task.calibration.frames, task.calibration.prompts)
     files = {name: weights_files(path) for name, path in manifest.graph_paths.items()}
     written = set().union(*(files[name] for name in task.graphs))
     _copy(manifest, draft, without=written)
@@ -111,6 +117,8 @@ def _quantise_outside(task: Task) -> Quantised:
                 if task.recipe.activations and name not in measured.ranges:
                     raise unreached(name)
                 ranges = measured.ranges.get(name, {})
+                if task.exact is not None and task.recipe.activations:
+                    ranges = borrowed(path, task.exact.graph_paths[name], ranges)
                 products[name] = quantise_outside(
                     path, draft / path.name, task.recipe, ranges, sink
                 )
@@ -125,11 +133,20 @@ def has_outside_weights(manifest: Manifest) -> bool:
     return any(weights_files(path) for path in manifest.graph_paths.values())
 
 
-def _require_fit(manifest: Manifest, calibration: QuantisationSet) -> None:
-    if manifest.precision != "fp32":
+def _require_fit(
+    manifest: Manifest, calibration: QuantisationSet, recipe: Recipe, exact: Manifest | None
+) -> None:
+    if exact is not None:
+        require_same_model(manifest, exact)
+        if not recipe.is_symmetric:
+            raise EngineMismatch(
+                f"a {manifest.precision} model is for TensorRT, which takes no zero points; "
+                "quantise it as int8-symmetric, fp8 or int4"
+            )
+    elif manifest.precision != "fp32":
         raise EngineMismatch(
             f"{manifest.directory} is {manifest.precision}; quantise the fp32 directory that "
-            "`tracevlm export` wrote"
+            "`tracevlm export` wrote, or a bf16 one with --ranges-from its fp32 export"
         )
     if manifest.flavour != PRIMITIVE and not has_outside_weights(manifest):
         raise EngineMismatch(

@@ -1,7 +1,7 @@
 """Weights in fewer bits: codes and scales of a matrix, computed some rows at a time."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -41,8 +41,16 @@ class Coded(NamedTuple):
     scales: Float32
 
 
-def encode(rows: Iterable[Float32], shape: tuple[int, int], coding: Coding) -> Coded:
-    """``rows`` give a matrix (out, in) of ``shape``, the summed axis last; it is turned."""
+def encode(
+    rows: Iterable[Float32],
+    shape: tuple[int, int],
+    coding: Coding,
+    scale_type: Any = np.float32,
+) -> Coded:
+    """``rows`` give a matrix (out, in) of ``shape``, the summed axis last; it is turned.
+
+    Scales are numbers that ``scale_type`` holds, and codes are computed with them.
+    """
     count, width = shape
     codes = np.empty((width, count), np.uint8)
     blocks = width // coding.block if coding.block else 1
@@ -52,6 +60,7 @@ def encode(rows: Iterable[Float32], shape: tuple[int, int], coding: Coding) -> C
         stop = start + len(block)
         parts = block.reshape(len(block), blocks, -1)
         scale = np.maximum(np.abs(parts).max(-1) / coding.largest, _SMALLEST_SCALE)
+        scale = scale.astype(scale_type).astype(np.float32)
         scales[:, start:stop] = scale.T
         coded = _bits(parts / scale[..., None], coding).reshape(block.shape)
         codes[:, start:stop] = coded.T

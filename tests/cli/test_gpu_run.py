@@ -55,10 +55,28 @@ def test_the_shipped_model_is_rehearsed_without_a_gpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_peers_are_rehearsed_without_a_gpu(tmp_path: Path) -> None:
+def test_goals_and_peers_of_the_big_model_are_rehearsed_without_a_gpu(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    done = run("--device", "cpu", "--steps", "transformers", "--out", str(tmp_path))
+    words = ("--device", "cpu", "--steps", "qwen,transformers", "--rounds", "5")
+    done = run(*words, "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "qwen2.5-vl-tiny-transformers.json").read_text())
-    assert {"vision", "eager", "static"} <= set(found)
-    assert found["static"]["decode"]["median_ms"] > 0
+    peers = json.loads((tmp_path / "qwen2.5-vl-tiny-transformers.json").read_text())
+    assert peers["static"]["decode"]["median_ms"] > 0
+    assert peers["static"]["compiled_graphs"] > 0 == peers["eager"]["compiled_graphs"]
+    assert peers["vision_compiled"]["compiled_graphs"] > 0
+    goals = json.loads((tmp_path / "qwen2.5-vl-tiny-fp32-goals.json").read_text())
+    assert goals["image_size_hw"] == [448, 448]
+    assert goals["prompt_tokens"] == 300 <= goals["first_token"]["prompt_tokens"]
+    said = (tmp_path / "summary.txt").read_text()
+    assert all(name in said for name in goals["goals"])
+    assert "engine in fp32 over static: first token" in said
+    assert "--steps qwen,transformers" in (tmp_path / "environment.txt").read_text()
+    commands = (tmp_path / "commands.txt").read_text().splitlines()
+    assert [line.split(":")[0] for line in commands] == [
+        "environment",
+        "qwen2.5-vl-tiny-fp32-export",
+        "qwen2.5-vl-tiny-fp32-goals",
+        "qwen2.5-vl-tiny-transformers",
+        "summary",
+    ]
+    assert all(": status 0, " in line for line in commands)

@@ -29,6 +29,7 @@ from engine.runtime.plan_cache import PlanCache
 from tests.engine.quantisation_samples import samples, written_set
 from tests.engine.test_tensorrt_real_library import real_library
 from tests.engine.tiny_qwen_folder import speaking, write_tiny_folder
+from tracevlm_ros.cli.device_limit import decode_bytes
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.errors import EngineError, EngineMismatch
 
@@ -143,6 +144,21 @@ def test_a_graph_that_is_kept_goes_on_reading_the_shared_file(
     (given,) = runs.inputs["prefill"]
     wanted, found = one.run("prefill", given), other.run("prefill", given)
     assert all(np.array_equal(wanted[name], found[name]) for name in wanted)
+
+
+def test_bytes_of_a_token_leave_out_what_only_other_graphs_read(
+    directory: Path,
+    quantised: Callable[[str], Path],
+    calibration: QuantisationSet,
+    tmp_path: Path,
+) -> None:
+    """A `prefill` that is kept goes on reading fp32 weights of the same file."""
+    quantise_directory(read_manifest(directory), calibration, "int4", tmp_path, keep=("prefill",))
+    exact, all_int4, kept = (
+        decode_bytes(read_manifest(path), 10) for path in (directory, quantised("int4"), tmp_path)
+    )
+    assert kept == all_int4
+    assert all_int4.weights < 0.25 * exact.weights < (tmp_path / "language.weights").stat().st_size
 
 
 def test_measured_ranges_hold_what_the_products_are_given(

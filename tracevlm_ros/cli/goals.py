@@ -11,6 +11,7 @@ _HOLDS: dict[str, Callable[[float, float], bool]] = {
     "at least": operator.ge,
     "at most": operator.le,
     "above": operator.gt,
+    "below": operator.lt,
 }
 
 
