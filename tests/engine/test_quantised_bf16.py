@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,16 @@ import onnxruntime
 import torch
 
 from calibration.quantisation_set import QuantisationSet
-from engine.contract import GRAPHS
 from engine.export.borrowed_ranges import borrowed
 from engine.export.calibration_runs import record_runs
 from engine.export.measured_ranges import Range
 from engine.export.outside_products import find_products
 from engine.export.precisions import RECIPES
 from engine.export.quantised_directory import quantise_directory
-from engine.runtime.building import NO_GPU, PlanBuilder
 from engine.runtime.manifest import Manifest, read_manifest
 from engine.runtime.ort_backend import OrtBackend
-from engine.runtime.plan_cache import PlanCache
 from tests.engine.quantisation_samples import written_set
-from tests.engine.test_tensorrt_real_library import real_library
+from tests.engine.real_plans import UP_TO_DECODE, compiled_up_to_decode
 from tests.engine.tiny_qwen_folder import speaking, write_tiny_folder
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.errors import EngineMismatch
@@ -188,8 +184,4 @@ def test_the_command_measures_in_fp32_what_it_writes_in_bf16(root: Path, tmp_pat
 def test_the_real_library_compiles_it(
     quantised: Callable[[str], Path], tmp_path: Path, precision: str
 ) -> None:
-    plans = PlanBuilder(
-        read_manifest(quantised(precision)), real_library(), NO_GPU, PlanCache(tmp_path / "plans")
-    ).plans()
-    language = list(GRAPHS)[: list(GRAPHS).index("decode") + 1]  # `mask` takes half a minute
-    assert [plan.graph for plan in islice(plans, len(language))] == language
+    assert compiled_up_to_decode(quantised(precision), tmp_path / "plans") == UP_TO_DECODE

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ pytest.importorskip("onnx", reason="graphs are quantised with the package `onnx`
 import onnx
 
 from calibration.quantisation_set import QuantisationSet
-from engine.contract import GRAPHS, STATIC_CACHE
+from engine.contract import STATIC_CACHE
 from engine.export.calibration_runs import record_runs
 from engine.export.measured_ranges import measure_ranges
 from engine.export.outside_products import find_products
@@ -22,12 +21,10 @@ from engine.export.outside_tensors import is_outside, place_of
 from engine.export.precisions import RECIPES
 from engine.export.quantised_directory import quantise_directory
 from engine.runtime import load_engine
-from engine.runtime.building import NO_GPU, PlanBuilder
 from engine.runtime.manifest import read_manifest
 from engine.runtime.ort_backend import OrtBackend
-from engine.runtime.plan_cache import PlanCache
 from tests.engine.quantisation_samples import samples, written_set
-from tests.engine.test_tensorrt_real_library import real_library
+from tests.engine.real_plans import UP_TO_DECODE, compiled_up_to_decode
 from tests.engine.tiny_qwen_folder import speaking, write_tiny_folder
 from tracevlm_ros.cli.device_limit import decode_bytes
 from tracevlm_ros.cli.main import main
@@ -291,8 +288,4 @@ def test_the_command_writes_or_refuses_and_measures(
 def test_the_real_library_compiles_what_is_quantised_for_it(
     quantised: Callable[[str], Path], tmp_path: Path, precision: str
 ) -> None:
-    plans = PlanBuilder(
-        read_manifest(quantised(precision)), real_library(), NO_GPU, PlanCache(tmp_path / "plans")
-    ).plans()
-    language = list(GRAPHS)[: list(GRAPHS).index("decode") + 1]  # `mask` takes half a minute
-    assert [plan.graph for plan in islice(plans, len(language))] == language
+    assert compiled_up_to_decode(quantised(precision), tmp_path / "plans") == UP_TO_DECODE
