@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.export.decode_bytes import decode_bytes
 from engine.runtime.loading import BACKENDS, LoadedBackend, load_backend, model_directory
 from engine.runtime.manifest import Manifest, read_manifest
 from engine.runtime.passes import open_passes
@@ -43,7 +44,7 @@ from tracevlm_ros.cli.bench_engine import (
     subject_of,
     with_fps,
 )
-from tracevlm_ros.cli.device_limit import copy_bandwidth, decode_bytes
+from tracevlm_ros.cli.device_limit import copy_bandwidth
 from tracevlm_ros.cli.goals import goal_lines, judged
 from tracevlm_ros.cli.run_facts import facts_lines, run_facts
 from tracevlm_ros.core.errors import ConfigError, TraceVLMError

@@ -15,12 +15,13 @@ import onnx
 from benchmarks.gpu_goals import GOALS, as_text, first_token, measure, prompt_tokens
 from benchmarks.gpu_summary import model_lines, summary
 from engine.export.calibration_runs import Recorder
+from engine.export.decode_bytes import decode_bytes, weight_bytes
 from engine.runtime.loading import LoadedBackend, load_backend
 from engine.runtime.manifest import read_manifest
 from tests.engine.tiny_model import WIDTH, write_tiny_model
 from tests.engine.tiny_static_model import write_tiny_static_model
 from tracevlm_ros.cli.bench_engine import subject_of
-from tracevlm_ros.cli.device_limit import copy_bandwidth, decode_bytes, weight_bytes
+from tracevlm_ros.cli.device_limit import copy_bandwidth
 from tracevlm_ros.cli.run_facts import facts_lines
 from tracevlm_ros.core.errors import ConfigError
 

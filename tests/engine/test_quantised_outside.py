@@ -15,6 +15,7 @@ import onnx
 from calibration.quantisation_set import QuantisationSet
 from engine.contract import STATIC_CACHE
 from engine.export.calibration_runs import record_runs
+from engine.export.decode_bytes import decode_bytes
 from engine.export.measured_ranges import measure_ranges
 from engine.export.outside_products import find_products
 from engine.export.outside_tensors import is_outside, place_of
@@ -26,7 +27,6 @@ from engine.runtime.ort_backend import OrtBackend
 from tests.engine.quantisation_samples import samples, written_set
 from tests.engine.real_plans import UP_TO_DECODE, compiled_up_to_decode
 from tests.engine.tiny_qwen_folder import speaking, write_tiny_folder
-from tracevlm_ros.cli.device_limit import decode_bytes
 from tracevlm_ros.cli.main import main
 from tracevlm_ros.core.errors import EngineError, EngineMismatch
 
