@@ -196,9 +196,10 @@ class GazeCaption(LifecycleNode):  # type: ignore[misc]
 
     def destroy_node(self) -> None:
         """Destroy at once: rclpy's state machine would hold the DDS participant, eleven threads,
-        until Python collects its garbage."""
+        until Python collects its garbage. Again is nothing, as with any node."""
         super().destroy_node()
-        del self._state_machine
+        if hasattr(self, "_state_machine"):
+            del self._state_machine
 
     # --- diagnostics -------------------------------------------------------------------------
 
