@@ -6,11 +6,12 @@ tvp: no trace, trace as text, trace drawn into the picture, TVP. order: tasks of
 fixed order, mixed, or one task after the other (a third of the steps each). reasoning: narratives,
 or narratives and RILN dialogues by the rule-based teacher, in as many steps.
 
-Every arm starts from the same weights of its seed (or ``--from``; with ``--encoder`` the vision
-encoder is of a checkpoint, and everything else of the seed) and does the same number of steps of
-stage 1.5. Scores are of free greedy answers on held-out scenes: BLEU-4 of captions, share of the
-four attributes said right, LBM of traces drawn for a caption (keypoints as boxes without area; an
-answer without a point counts as the whole picture), right answers to questions, malformed answers.
+Every arm starts from the same weights of its seed and does the same number of steps of stage 1.5.
+With ``--from`` the weights are a checkpoint's (with ``--fresh-tvp`` all but the trace prompting),
+with ``--encoder`` its vision encoder alone. Scores are of free greedy answers on held-out scenes:
+BLEU-4 of captions, share of the four attributes said right, LBM of traces drawn for a caption
+(keypoints as boxes without area; an answer without a point counts as the whole picture), right
+answers to questions, malformed answers.
 A run that is done is kept in ``--out`` and not done again.
 """
 
@@ -29,7 +30,6 @@ from ablation_scores import ASKED, LONGEST, scores_of
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.errors import ConfigError, TraceVLMError
 from training.answering import Answerer
-from training.checkpoint import load_checkpoint
 from training.data.messages import MessageTree
 from training.data.naming import open_set
 from training.data.packing import PackConfig
@@ -40,8 +40,8 @@ from training.riln.build import DATA_NAME, BuildConfig, Builder
 from training.riln.dialogues import DialogueWriter
 from training.riln.rules import RuleTeacher
 from training.sampling import SamplingConfig
-from training.stages.building import build, picture_side, tree_plan
-from training.stages.network import TreePlan
+from training.stages.building import build, picture_side, start_from, tree_plan
+from training.stages.network import StageNetwork, TreePlan
 from training.stages.settings import ScheduleConfig, StageConfig, ValidationConfig
 from training.stages.trainer import StageTrainer
 
@@ -102,6 +102,9 @@ def parse() -> argparse.Namespace:
     start.add_argument(
         "--encoder", type=Path, help="checkpoint whose vision encoder all start from"
     )
+    parser.add_argument(
+        "--fresh-tvp", action="store_true", help="with --from: trace prompting of the seed"
+    )
     parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
     parser.add_argument("--rows", type=int, default=1, help="packed rows of a step")
     parser.add_argument("--workers", action="store_true", help="read ahead in another process")
@@ -109,7 +112,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--train-only", action="store_true", help="score with another call")
     parser.add_argument("--paper", action="store_true", help="no option beyond the paper")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.fresh_tvp and arguments.initial is None:
+        parser.error("--fresh-tvp leaves out a part of --from; give that too")
+    return arguments
 
 
 def arms_of(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -158,15 +164,14 @@ def trained_run(arguments: argparse.Namespace, arm: str, seed: int) -> Trained:
     config = settings(arguments, arm, seed)
     folder = arguments.out / name_of(arguments, arm, seed)
     if arm != "in turn":
-        losses = train(config, folder, arguments.initial, arguments.encoder)
-        return Trained(folder, config, losses)
-    earlier = arguments.initial
+        return Trained(folder, config, train(config, folder, start_of(arguments)))
+    start = start_of(arguments)
     for number, task in enumerate(TASKS):
         part = {**config.as_mapping(), "steps": max(1, config.steps // 3), "tasks": [task]}
-        encoder = None if earlier else arguments.encoder
-        losses = train(StageConfig.of_mapping(part), folder / str(number), earlier, encoder)
-        earlier = folder / str(number)
-    return Trained(folder / str(len(TASKS) - 1), config, losses)
+        losses = train(StageConfig.of_mapping(part), folder / str(number), start)
+        start = Start(folder / str(number))
+    assert start.path is not None
+    return Trained(start.path, config, losses)
 
 
 def score(arguments: argparse.Namespace, trained: Trained) -> dict[str, float]:
@@ -218,13 +223,26 @@ def riln(folder: Path) -> Path:
     return folder / DATA_NAME
 
 
-def train(
-    config: StageConfig, folder: Path, initial: Path | None, encoder: Path | None
-) -> list[float]:
+class Start(NamedTuple):
+    """Weights before the first step: those of ``path`` whose names begin with one of ``taken`` and
+    not with one of ``left``, the others of the seed."""
+
+    path: Path | None
+    taken: tuple[str, ...] = ("",)
+    left: tuple[str, ...] = ()
+
+
+def start_of(arguments: argparse.Namespace) -> Start:
+    if arguments.encoder is not None:
+        return Start(arguments.encoder, taken=("visual.",))
+    return Start(arguments.initial, left=("tvp.",) if arguments.fresh_tvp else ())
+
+
+def train(config: StageConfig, folder: Path, start: Start) -> list[float]:
     """Train, or go on; the text loss of every step."""
-    built = build(config, initial)
-    if encoder is not None:
-        load_encoder(built.stage.network, encoder)
+    built = build(config)
+    if start.path is not None:
+        take_weights(built.stage, start)
     trainer = StageTrainer(config, folder, say=lambda _: None, built=built)
     trainer.run()
     if trainer.step < config.steps:
@@ -233,13 +251,16 @@ def train(
     return [r["text"] for r in map(json.loads, lines) if r["kind"] == "train"]
 
 
-def load_encoder(network: Any, path: Path) -> None:
-    """The vision encoder of the checkpoint ``path``, which has to be of the same sizes."""
-    prefix = "visual."
-    weights = load_checkpoint(path).weights
-    network.visual.load_state_dict(
-        {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
-    )
+def take_weights(stage: StageNetwork[Any], start: Start) -> None:
+    assert start.path is not None
+    weights = stage.network.state_dict()
+    of_seed = {
+        name: weight.clone()
+        for name, weight in weights.items()
+        if not name.startswith(start.taken) or name.startswith(start.left)
+    }
+    start_from(start.path, stage)
+    stage.network.load_state_dict({**stage.network.state_dict(), **of_seed})
 
 
 def held_out_trees(

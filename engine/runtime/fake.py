@@ -4,6 +4,7 @@ For tests and for wiring a graph before a model is at hand. It reads nothing but
 and says so: its model id is ``fake``.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -61,7 +62,8 @@ class FakeEngine:
     captions of colour and place, and finding colours.
 
     ``between_words`` is called before each word of a description but the first; a test may wait in
-    it, which makes the slow path as slow as the test needs.
+    it, which makes the slow path as slow as the test needs. ``encode`` waits ``encode_ms``, as
+    for a GPU, and leaves the cores to others.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class FakeEngine:
         max_keypoints: int = 64,
         max_answers: int = 1,
         between_words: Callable[[], None] = lambda: None,
+        encode_ms: float = 0.0,
     ) -> None:
         self._info = EngineInfo(
             model_id="fake",
@@ -83,7 +86,9 @@ class FakeEngine:
             notes=("the fake engine answers from colour and place, no model is loaded",),
             locates=True,
             max_answers=max_answers,
+            leaves_cores=encode_ms > 0.0,
         )
+        self._encode_s = encode_ms / 1e3
         self._between_words = between_words
         self._closed = False
 
@@ -99,6 +104,7 @@ class FakeEngine:
         """Keep the frame (no copy)."""
         require_open(self._closed)
         require_image(image_rgb)
+        time.sleep(self._encode_s)
         return FakeFeatures(image_rgb)
 
     def descriptors(self, features: Any) -> None:

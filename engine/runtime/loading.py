@@ -1,5 +1,6 @@
 """From a model's name to a running engine."""
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,7 @@ from engine.runtime.manifest import Manifest, read_manifest
 from engine.runtime.plan_progress import OnProgress, ignore_progress
 from engine.runtime.tensorrt_backend import open_tensorrt
 from tracevlm_ros.core.engine import Engine
-from tracevlm_ros.core.errors import BackendError, EngineError, EngineMismatch
+from tracevlm_ros.core.errors import BackendError, ConfigError, EngineError, EngineMismatch
 from tracevlm_ros.core.settings import require_choice
 
 BACKENDS = (
@@ -31,6 +32,9 @@ _PACKAGES = {
 """What to do where a package that a back end needs is missing."""
 
 
+_FAKE = re.compile(r"fake(:|$)")
+
+
 class LoadedBackend(NamedTuple):
     """``notes`` say what the caller did not ask for."""
 
@@ -43,6 +47,7 @@ def load_engine(
 ) -> Engine:
     """Load, verify and warm up a model: ``fake``, ``nano`` (packaged) or a model directory.
 
+    ``fake:10`` is a fake whose encoder takes 10 ms and no core, as one on a GPU does.
     ``auto`` takes TensorRT where a GPU and plans are, else CUDA where this ONNX Runtime has it,
     else the CPU (OpenVINO for masks and ONNX Runtime for words, ``mixed-cpu``, where OpenVINO is
     installed and this CPU multiplies bf16, else ONNX Runtime), and says in ``info.notes`` when it
@@ -53,8 +58,8 @@ def load_engine(
     manifest says, BackendError when the back end is missing or fails.
     """
     require_choice("backend", backend, BACKENDS)
-    if str(model) == "fake":
-        return FakeEngine()
+    if _FAKE.match(str(model)):
+        return FakeEngine(encode_ms=_encode_ms(str(model)))
     manifest = read_manifest(model_directory(model))
     loaded = load_backend(manifest, backend, on_progress)
 
@@ -63,6 +68,20 @@ def load_engine(
     engine = ModelEngine(manifest, loaded.backend, loaded.notes + weight_notes(manifest))
     engine.warm_up()
     return engine
+
+
+def _encode_ms(model: str) -> float:
+    """ConfigError for a fake whose milliseconds cannot be read."""
+    _, colon, text = model.partition(":")
+    if not colon:
+        return 0.0
+    try:
+        encode_ms = float(text)
+    except ValueError:
+        encode_ms = -1.0
+    if not 0.0 <= encode_ms <= 10_000.0:
+        raise ConfigError(f"model '{model}': write fake:MS, with 0 to 10000 ms for the encoder")
+    return encode_ms
 
 
 def weight_notes(manifest: Manifest) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ class ModelEngine:
             converses=manifest.sections["prompt"].get("dialogues") is True,
             locates=manifest.sections["prompt"].get("locates") is True,
             max_answers=manifest.max_answers,
+            leaves_cores=not backend.name.endswith("-cpu"),
         )
         self._width = sizes["D"]
         reads_strokes = manifest.sections["prompt"].get("masks_from_stroke") is True

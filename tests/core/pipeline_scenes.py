@@ -67,7 +67,7 @@ def play_on(
     def drain() -> None:
         while (result := pipeline.step()) is not None:
             results.append(result)
-            captions.extend(answer(pipeline, request) for request in result.requests)
+            captions.extend(answer(pipeline, request) for request in pipeline.requests())
 
     drain()
     for item in items:

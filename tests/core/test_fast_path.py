@@ -11,7 +11,7 @@ from tracevlm_ros.core.fovea import FoveaConfig
 from tracevlm_ros.core.label_image import label_of
 from tracevlm_ros.core.mask_memory import MaskMemoryConfig
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
-from tracevlm_ros.core.slow_path import describe
+from tracevlm_ros.core.slow_path import DescribeRequest, describe
 
 WITH_FOVEA = PipelineConfig(fovea=FoveaConfig(enabled=True))
 
@@ -37,14 +37,20 @@ class StrokeReader(FakeEngine):
 
 
 def steps(engine: FakeEngine, config: PipelineConfig) -> list[StepResult]:
-    """One trace of 700 ms over 25 frames; nobody answers its requests."""
+    """One trace of 700 ms over 25 frames; nobody describes it."""
+    return [result for result, _ in steps_and_requests(engine, config)]
+
+
+def steps_and_requests(
+    engine: FakeEngine, config: PipelineConfig
+) -> list[tuple[StepResult, tuple[DescribeRequest, ...]]]:
     pipeline = Pipeline(config, engine)
     found = []
     for item in by_stamp(frames(25), dwell(40, 40, 0, 700)):
         add = pipeline.add_frame if hasattr(item, "image_rgb") else pipeline.add_gaze
         add(item)  # type: ignore[arg-type]
         while (result := pipeline.step()) is not None:
-            found.append(result)
+            found.append((result, pipeline.requests()))
     return found
 
 
@@ -78,7 +84,7 @@ def test_first_words_go_on_from_the_mask_of_the_stroke() -> None:
         add = pipeline.add_frame if hasattr(item, "image_rgb") else pipeline.add_gaze
         add(item)  # type: ignore[arg-type]
         while (result := pipeline.step()) is not None:
-            for request in result.requests:
+            for request in pipeline.requests():
                 *_, (_, description) = describe(engine, request)
                 pipeline.deliver(request, description)
                 answered_ns = answered_ns or result.frame.stamp_ns
@@ -124,16 +130,28 @@ class Onlooker(StrokeReader):
 
 def test_masks_are_looked_for_round_the_trace_and_words_in_the_whole_frame() -> None:
     engine = Onlooker()
-    results = [r for r in steps(engine, WITH_FOVEA) if r.traces]
-    whole_hw = results[0].frame.image_rgb.shape[:2]
-    asked = sum(len(r.requests) for r in results)
-    assert asked > 0
-    assert engine.shown.count(whole_hw) == asked
-    assert len(engine.shown) == len(results) + asked
+    found = [each for each in steps_and_requests(engine, WITH_FOVEA) if each[0].traces]
+    whole_hw = found[0][0].frame.image_rgb.shape[:2]
+    asked = [request for _, requests in found for request in requests]
+    assert asked
+    assert engine.shown.count(whole_hw) == len(asked)
+    assert len(engine.shown) == len(found) + len(asked)
     assert max(size[1] for size in engine.shown if size != whole_hw) <= 0.6 * whole_hw[1]
-    for result in results:
-        for request in result.requests:
-            assert request.grounded.image_rgb.shape[:2] == whole_hw
+    for request in asked:
+        assert request.grounded.image_rgb.shape[:2] == whole_hw
+
+
+def test_masks_are_there_before_the_whole_frame_is_looked_at_for_words() -> None:
+    engine = Onlooker()
+    pipeline = Pipeline(WITH_FOVEA, engine)
+    for item in by_stamp(frames(25), dwell(40, 40, 0, 700)):
+        add = pipeline.add_frame if hasattr(item, "image_rgb") else pipeline.add_gaze
+        add(item)  # type: ignore[arg-type]
+        while pipeline.step() is not None:
+            before = len(engine.shown)
+            requests = pipeline.requests()
+            assert len(engine.shown) - before == len(requests)
+            assert pipeline.requests() == ()
 
 
 @pytest.mark.parametrize("has_memory", [False, True])

@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_an_answer_in_time_gives_the_same_masks_whenever_it_arrives(engine: Engi
             pipeline.add_gaze(item)
         while (result := pipeline.step()) is not None:
             delayed.append(result)
-            waiting += [(len(delayed) + 3, request) for request in result.requests]
+            waiting += [(len(delayed) + 3, request) for request in pipeline.requests()]
             for due, request in list(waiting):
                 if due <= len(delayed):
                     answer(pipeline, request)
@@ -96,9 +97,7 @@ def test_an_answer_in_time_gives_the_same_masks_whenever_it_arrives(engine: Engi
 
 def test_a_late_answer_is_used_at_the_next_frame_and_counted(engine: Engine) -> None:
     pipeline = Pipeline(PipelineConfig(live=LiveConfig(embedding_delay_ms=0.0)), engine)
-    results = unanswered(pipeline, two_dwells())
-    request = first_request(results)
-    answer(pipeline, results[-1].requests[-1] if results[-1].requests else request)
+    answer(pipeline, unanswered(pipeline, two_dwells()).requests[0])
     assert pipeline.drops["embedding_late"] == 1
 
 
@@ -172,21 +171,23 @@ def test_a_trace_shorter_than_the_least_dwell_is_never_described_and_counted(
     assert pipeline.drops["trace_too_short"] == 1
 
 
-def unanswered(pipeline: Pipeline, items: Iterable[Frame | GazeSample]) -> list[StepResult]:
+class Unanswered(NamedTuple):
+    results: list[StepResult]
+    requests: list[DescribeRequest]
+
+
+def unanswered(pipeline: Pipeline, items: Iterable[Frame | GazeSample]) -> Unanswered:
     """Play ``items``; nobody describes anything."""
-    results: list[StepResult] = []
+    played = Unanswered([], [])
     for item in items:
         if isinstance(item, Frame):
             pipeline.add_frame(item)
         else:
             pipeline.add_gaze(item)
         while (result := pipeline.step()) is not None:
-            results.append(result)
-    return results
-
-
-def first_request(results: list[StepResult]) -> DescribeRequest:
-    return next(request for result in results for request in result.requests)
+            played.results.append(result)
+            played.requests.extend(pipeline.requests())
+    return played
 
 
 @pytest.mark.parametrize("has_mask", [True, False])
@@ -195,19 +196,19 @@ def test_a_description_without_a_mask_is_counted_and_gives_none(
 ) -> None:
     pipeline = Pipeline(PipelineConfig(), engine)
     one = list(by_stamp(frames(40), dwell(40, 40, 0, 1560)))
-    request = first_request(unanswered(pipeline, one[: len(one) // 2]))
+    request = unanswered(pipeline, one[: len(one) // 2]).requests[0]
     *_, (_, description) = describe(engine, request)
     if not has_mask:
         description = description._replace(seg_embeddings=None)
     pipeline.deliver(request, description)
     assert pipeline.drops["description_without_mask"] == (not has_mask)
-    results = unanswered(pipeline, one[len(one) // 2 :])
+    results = unanswered(pipeline, one[len(one) // 2 :]).results
     assert any(result.masks.labels.any() for result in results) == has_mask
 
 
 def test_a_description_of_a_trace_that_is_gone_is_counted(engine: Engine) -> None:
     pipeline = Pipeline(PipelineConfig(live=LiveConfig(linger_ms=0.0)), engine)
-    request = first_request(unanswered(pipeline, two_dwells()))
+    request = unanswered(pipeline, two_dwells()).requests[0]
     assert request.trace_id == 1
     answer(pipeline, request)
     assert pipeline.drops["description_of_gone_trace"] == 1

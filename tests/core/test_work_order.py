@@ -1,22 +1,27 @@
 """When a step's work is done, and by which thread, changes no result; nor does what is spared."""
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
-from engine.runtime.fake import FakeEngine
+from engine.runtime.fake import FakeEngine, FakeFeatures
 from tests.core.pipeline_scenes import MS, START_NS
 from tracevlm_ros.core.config import PipelineConfig
+from tracevlm_ros.core.errors import BackendError
 from tracevlm_ros.core.fovea import FoveaConfig
 from tracevlm_ros.core.live_traces import LiveTraces
-from tracevlm_ros.core.mask_memory import Sight
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import describe
 from tracevlm_ros.core.tracking import TraceTracker
 from tracevlm_ros.core.types import Frame, GazeSample
 from tracevlm_ros.synthetic.clip import Clip, ClipConfig
+
+T = TypeVar("T")
 
 SIZE_HW = (180, 240)
 PERIOD_MS = 40
@@ -58,7 +63,7 @@ def play(pipeline: Pipeline, after: Callable[[Pipeline], None]) -> Iterator[Step
         pipeline.add_frame(frame)
         while (step := pipeline.step()) is not None:
             yield step
-            for request in step.requests:
+            for request in pipeline.requests():
                 *_, (_, description) = describe(pipeline.engine, request)
                 pipeline.deliver(request, description)
             after(pipeline)
@@ -101,15 +106,79 @@ def test_settling_twice_or_before_any_frame_changes_nothing() -> None:
     require_same(play_plainly(), list(play(pipeline, settle_twice)))
 
 
-@pytest.mark.parametrize("config", [WHOLE_FRAMES, WINDOWS], ids=["frame", "window"])
-def test_looking_in_another_thread_gives_the_same_results(config: PipelineConfig) -> None:
-    with ThreadPoolExecutor(1) as pool:
+class DistantEngine(AskewEngine):
+    """Computes elsewhere, notes what it was shown, and refuses two calls at once."""
 
-        def beside(work: Callable[[], Sight | None]) -> Callable[[], Sight | None]:
+    def __init__(self) -> None:
+        super().__init__(encode_ms=0.1)
+        self.shown = 0
+        self._alone = threading.Lock()
+
+    def encode(self, image_rgb):  # type: ignore[no-untyped-def]
+        self.shown += 1
+        with self._only():
+            return super().encode(image_rgb)
+
+    def segment(self, grounded, seg_embeddings, priors=None):  # type: ignore[no-untyped-def]
+        with self._only():
+            return super().segment(grounded, seg_embeddings, priors)
+
+    @contextlib.contextmanager
+    def _only(self) -> Iterator[None]:
+        assert self._alone.acquire(blocking=False), "two calls overlap"
+        try:
+            yield
+        finally:
+            self._alone.release()
+
+
+@pytest.mark.parametrize("make", [AskewEngine, DistantEngine])
+@pytest.mark.parametrize("config", [WHOLE_FRAMES, WINDOWS], ids=["frame", "window"])
+def test_work_in_other_threads_gives_the_same_results(
+    config: PipelineConfig, make: type[AskewEngine]
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+
+        def beside(work: Callable[[], T]) -> Callable[[], T]:
             return pool.submit(work).result
 
-        pipeline = Pipeline(config, AskewEngine(), beside=beside)
+        pipeline = Pipeline(config, make(), beside=beside)
         require_same(play_plainly(config), list(play(pipeline, Pipeline.settle)))
+
+
+def test_the_encoder_begins_with_the_step_where_it_looked_before() -> None:
+    """A frame is encoded once where the window stays, twice where it moves or the size changes."""
+    early, plain = DistantEngine(), DistantEngine()
+    begun_first = []
+
+    def beside(work: Callable[[], T]) -> Callable[[], T]:
+        result = work()
+        begun_first.append(result)
+        return lambda: result
+
+    require_same(
+        list(play(Pipeline(WINDOWS, early, beside=beside), do_nothing)),
+        list(play(Pipeline(WINDOWS, plain), do_nothing)),
+    )
+    in_vain = early.shown - plain.shown
+    encodings = sum(isinstance(result, FakeFeatures) for result in begun_first)
+    assert 0 < in_vain < encodings / 4
+
+
+def test_an_encoding_that_fails_early_fails_the_step_that_wants_it() -> None:
+    class Broken(DistantEngine):
+        def encode(self, image_rgb):  # type: ignore[no-untyped-def]
+            if self.shown == 3:
+                raise BackendError("the GPU is gone")
+            return super().encode(image_rgb)
+
+    def beside(work: Callable[[], T]) -> Callable[[], T]:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(work).result
+
+    pipeline = Pipeline(PipelineConfig(fovea=FoveaConfig(enabled=False)), Broken(), beside=beside)
+    with pytest.raises(BackendError, match="the GPU is gone"):
+        list(play(pipeline, do_nothing))
 
 
 @pytest.mark.parametrize("config", [WHOLE_FRAMES, WINDOWS], ids=["frame", "window"])

@@ -79,7 +79,7 @@ class Camera:
             self.pipeline.add_gaze(item)
         while (result := self.pipeline.step()) is not None:
             self.results.append(result)
-            for request in result.requests:
+            for request in self.pipeline.requests():
                 *_, (caption, description) = describe(self.pipeline.engine, request)
                 self.pipeline.deliver(request, description)
                 self.captions.append(caption)

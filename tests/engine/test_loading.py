@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,20 @@ def test_fake_needs_no_files_and_says_that_it_is_fake() -> None:
     info = load_engine("fake").info
     assert (info.model_id, info.backend) == ("fake", "fake")
     assert "no model" in info.notes[0]
+
+
+def test_a_fake_takes_as_long_to_encode_as_it_is_told() -> None:
+    engine = load_engine("fake:20")
+    assert engine.info.leaves_cores and not load_engine("fake").info.leaves_cores
+    begin_s = time.perf_counter()
+    engine.encode(np.zeros((4, 4, 3), np.uint8))
+    assert time.perf_counter() - begin_s >= 0.02
+
+
+@pytest.mark.parametrize("model", ["fake:", "fake:soon", "fake:-1", "fake:nan", "fake:1e9"])
+def test_a_fake_told_a_time_that_is_none_is_refused_with_the_form(model: str) -> None:
+    with pytest.raises(ConfigError, match="write fake:MS"):
+        load_engine(model)
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has CUDA: nothing to fall back from")

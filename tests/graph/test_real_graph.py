@@ -136,7 +136,7 @@ def offline(bag: Path) -> Iterator[StepResult]:
 
 def steps(pipeline: Pipeline) -> Iterator[StepResult]:
     while (step := pipeline.step()) is not None:
-        for request in step.requests:
+        for request in pipeline.requests():
             for _, part in describe(pipeline.engine, request):
                 if part.is_final:
                     pipeline.deliver(request, part)

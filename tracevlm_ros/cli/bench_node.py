@@ -5,9 +5,10 @@ node; another process takes its masks. Capture is the camera's hand-over to ROS;
 --camera-delay-ms before, as exposure and read-out take, and the gaze's 4 ms. Time in the engine is
 subtracted per frame; of JPEG the decoding is, too. An image is lost when it was sent and did not
 reach the node; what the node itself drops by policy is counted apart. Tracking and the making of
-masks are not the engine's; the second line of figures leaves them out too. The first --warm-up
-seconds do not count. The shared-memory profile is used unless FASTDDS_DEFAULT_PROFILES_FILE names
-another.
+masks are not the engine's; the second line of figures leaves them out too. The encoder of --model
+fake:MS takes so many milliseconds and no core, as one on a GPU, beside which tracking can run. The
+first --warm-up seconds do not count. The shared-memory profile is used unless
+FASTDDS_DEFAULT_PROFILES_FILE names another.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gaze-rate", type=float, default=120.0, help="readings a second")
     parser.add_argument("--camera-delay-ms", type=float, default=25.0,
                         help="from the stamp to the hand-over (default 25)")  # fmt: skip
-    parser.add_argument("--model", default="fake", help="fake (default), nano or a directory")
+    parser.add_argument("--model", default="fake", help="fake (default), fake:MS, nano or a folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, help="write that object into this file as well")
 

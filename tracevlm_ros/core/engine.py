@@ -15,7 +15,8 @@ class EngineInfo(NamedTuple):
     ``notes`` says what the caller did not ask for, such as a fall-back to another back end.
     ``max_answers``: how many answers one pass of the language model reads on.
     ``converses``: the model has learned to read a question after others; ``locates``: to find what
-    a text describes.
+    a text describes. ``leaves_cores``: it computes elsewhere than on the processor's cores, which
+    can do other work meanwhile.
     """
 
     model_id: str
@@ -28,6 +29,7 @@ class EngineInfo(NamedTuple):
     converses: bool = False
     locates: bool = False
     max_answers: int = 1
+    leaves_cores: bool = False
 
 
 class TracePrompt(NamedTuple):

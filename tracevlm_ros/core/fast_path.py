@@ -2,13 +2,18 @@
 
 From a model that reads strokes (``Engine.unspoken``) a trace has a mask from its first frame on,
 before any word.
+
+Tracking tells where the model has to look, but it mostly has to look where it did in the frame
+before. So the encoder may begin there while points are tracked.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracevlm_ros.core.beside import Beside
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.fovea import Field, FoveaConfig, Window, scaled, whole, window_of
 from tracevlm_ros.core.label_image import compose
@@ -25,14 +30,61 @@ class Look(NamedTuple):
     window: Window
 
 
+class _Begun(NamedTuple):
+    """An encoding of ``window`` of a frame that is on its way."""
+
+    window: Window
+    features: Callable[[], Any]
+
+
 class FastPath:
-    """``fovea`` may change between two frames."""
+    """``fovea`` may change between two frames. Without ``beside`` nothing is begun early."""
 
     def __init__(
-        self, engine: Engine, live: LiveTraces, memory: MaskMemory, fovea: FoveaConfig
+        self,
+        engine: Engine,
+        live: LiveTraces,
+        memory: MaskMemory,
+        fovea: FoveaConfig,
+        beside: Beside | None = None,
     ) -> None:
         self._engine, self._live, self._memory = engine, live, memory
         self.fovea = fovea
+        self._beside = beside
+        self._window: Window | None = None
+        self._begun: _Begun | None = None
+
+    def reset(self) -> None:
+        """Forget where the model looked; what was begun is waited for."""
+        self._window = None
+        self._end()
+
+    def begin(self, frame: Frame) -> None:
+        """Begin to encode ``frame`` where the model looked in the frame before.
+
+        ``look`` takes it, unless the model has to look elsewhere by then. An engine that needs the
+        cores for itself does not begin: tracking would only wait for it.
+        """
+        self._end()
+        window = self._window
+        if self._beside is None or not self._engine.info.leaves_cores:
+            return
+        if window is None or window.frame_hw != _size(frame):
+            return
+        part = window.cut(frame.image_rgb)
+        self._begun = _Begun(window, self._beside(lambda: self._engine.encode(part)))
+
+    def _end(self, window: Window | None = None) -> Any:
+        """Features of ``window`` where those are on their way, else None. Two calls of an engine
+        must not overlap: what was begun in vain is waited for, whatever became of it."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return None
+        if begun.window == window:
+            return begun.features()
+        with contextlib.suppress(Exception):
+            begun.features()
+        return None
 
     def look(self, frame: Frame, shown: list[LiveTrace]) -> Look | None:
         """Look at ``frame`` where the traces are, and let the memory do so. None without a trace.
@@ -40,12 +92,16 @@ class FastPath:
         The memory must have been carried to ``frame``.
         """
         if not shown:
+            self.reset()
             return None
         window = window_of(
             [self._places(live, _size(frame)) for live in shown],
             _size(frame), self._engine.info.image_size_hw, self.fovea,
         )  # fmt: skip
-        features = self._engine.encode(window.cut(frame.image_rgb))
+        self._window = window
+        features = self._end(window)
+        if features is None:
+            features = self._engine.encode(window.cut(frame.image_rgb))
         self._memory.turn(frame, window)
         self._memory.see(self._engine.descriptors(features))
         return Look(features, window)

@@ -1,18 +1,19 @@
 """Gaze and frames in, masks, traces and requests for words out. No ROS, no clock, no thread.
 
 The caller adds samples and frames as they come and calls ``step`` until it returns None. Each
-step is one frame: its fast path is run at once; what the slow path should describe is returned as
-requests, which the caller runs (``core.slow_path.describe``) when and where it likes and hands
+step is one frame: its fast path is run at once. ``requests`` then tells what the slow path should
+describe; the caller runs it (``core.slow_path.describe``) when and where it likes and hands it
 back by ``deliver``. Live and offline callers share this class and get the same results.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tracevlm_ros.core.attention.events import TraceEvent
 from tracevlm_ros.core.attention.segmenter import TraceSegmenter
 from tracevlm_ros.core.attention_record import AttentionRecord
+from tracevlm_ros.core.beside import Beside
 from tracevlm_ros.core.camera_path import CameraPath
 from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.description_due import is_due
@@ -25,10 +26,11 @@ from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.live_trace import LiveTrace, PendingEmbeddings
 from tracevlm_ros.core.live_traces import NS_PER_MS, LiveTraces
-from tracevlm_ros.core.mask_memory import MaskMemory, Sight
+from tracevlm_ros.core.mask_memory import MaskMemory
 from tracevlm_ros.core.settings import fixed_values
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.sync import FrameBundle, Synchronizer
+from tracevlm_ros.core.tracking import FrameMotion
 from tracevlm_ros.core.types import (
     Description,
     Frame,
@@ -41,28 +43,27 @@ from tracevlm_ros.core.types import (
 
 
 class StepResult(NamedTuple):
-    """All that one frame gave. ``requests`` are for the slow path, oldest trace first."""
+    """All that one frame gave."""
 
     frame: Frame
     masks: Masks
     traces: tuple[TraceSnapshot, ...]
-    requests: tuple[DescribeRequest, ...]
 
 
 class _Latest(NamedTuple):
+    """The last step, and what of its ``shown`` traces was not asked for yet."""
+
     frame: Frame
     grounded: Any
     snapshots: tuple[TraceSnapshot, ...]
-
-
-Beside = Callable[[Callable[[], Sight | None]], Callable[[], Sight | None]]
-"""Takes work, gives a way to its result; where it has a thread, it begins at once."""
+    shown: tuple[LiveTrace, ...]
 
 
 class Pipeline:
     """One camera and one person. Not thread-safe; the engine may be shared.
 
-    ``beside`` may do some of a step's work in another thread, with the same results.
+    ``beside`` may do some of a step's work in other threads, with the same results: the memory
+    looks at a frame, and the engine begins to encode it, while traces are tracked.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Pipeline:
         config: PipelineConfig,
         engine: Engine,
         gaze_mapping: GazeMapping | None = None,
-        beside: Beside = lambda work: work,
+        beside: Beside | None = None,
     ) -> None:
         self.config = config
         self.engine = engine
@@ -84,7 +85,7 @@ class Pipeline:
         self._path = CameraPath()
         self._live = LiveTraces(config, self._path, self.drops)
         self._memory = MaskMemory(config.memory)
-        self._fast_path = FastPath(engine, self._live, self._memory, config.fovea)
+        self._fast_path = FastPath(engine, self._live, self._memory, config.fovea, beside)
         self.attention = AttentionRecord(config.dwell, self._path, self.drops)
         self._ready: list[FrameBundle] = []
         self._latest: _Latest | None = None
@@ -147,6 +148,7 @@ class Pipeline:
             self._restart()
         frame = bundle.frame
         self._stamp_ns = frame.stamp_ns
+        self._fast_path.begin(frame)
         self._attend(bundle)
         self._live.retire(frame.stamp_ns)
         shown = self._live.shown(self.engine.info.max_traces)
@@ -154,9 +156,26 @@ class Pipeline:
         self._steer(shown)
         snapshots = tuple(self._live.snapshot(live) for live in shown)
         masks, grounded = self._fast_path.run(frame, look, shown, snapshots)
-        self._latest = _Latest(frame, grounded, snapshots)
-        self._unsettled = StepResult(frame, masks, snapshots, self._requests(shown))
+        self._latest = _Latest(frame, grounded, snapshots, tuple(shown))
+        self._unsettled = StepResult(frame, masks, snapshots)
         return self._unsettled
+
+    def requests(self) -> tuple[DescribeRequest, ...]:
+        """What of the last step is to be described, oldest trace first; asked again, nothing.
+
+        A caller that asks after it has used the masks has them sooner: words are of the whole
+        frame, and the model may have been shown a part of it only.
+        """
+        if self._latest is None:
+            return ()
+        latest, self._latest = self._latest, self._latest._replace(shown=())
+        requests = []
+        for index, (live, snapshot) in enumerate(zip(latest.shown, latest.snapshots, strict=False)):
+            if is_due(live, snapshot, self._stamp_ns, self.config.live, self.drops):
+                live.described_ns = self._stamp_ns
+                live.described_count = snapshot.sample_count
+                requests.append(self._request(index, None))
+        return tuple(requests)
 
     def settle(self) -> None:
         """Do what the last step left for the next one: it learns from the masks.
@@ -169,12 +188,16 @@ class Pipeline:
             self._live.settle(done.masks, done.traces)
 
     def _attend(self, bundle: FrameBundle) -> None:
-        """Carry the traces to this frame, then let its gaze open, grow and close them."""
+        """Carry traces and masks to this frame, and let its gaze open, grow and close traces."""
+        frame = bundle.frame
+        seen = self._beside(lambda: self._memory.look(frame)) if self._beside else None
+        motion = self._live.advance(frame)
+        self._follow_gaze(bundle, motion)
+        self._memory.advance(frame, motion, seen() if seen else None)
+
+    def _follow_gaze(self, bundle: FrameBundle, motion: FrameMotion) -> None:
         frame = bundle.frame
         height, width = frame.image_rgb.shape[:2]
-        seen = self._beside(lambda: self._memory.look(frame))
-        motion = self._live.advance(frame)
-        self._memory.advance(frame, motion, seen())
         ended = self._segmenter.set_view((height, width), self._focal_in((height, width)))
         if motion.ends_scene:
             ended += self._segmenter.finish()
@@ -227,17 +250,6 @@ class Pipeline:
             self.drift.observe(sample.stamp_ns, x_px, y_px)
         x_px, y_px = self.drift.apply(x_px, y_px)
         return sample._replace(x_px=x_px, y_px=y_px)
-
-    def _requests(self, shown: list[LiveTrace]) -> tuple[DescribeRequest, ...]:
-        assert self._latest is not None
-        requests = []
-        for index, live in enumerate(shown):
-            snapshot = self._latest.snapshots[index]
-            if is_due(live, snapshot, self._stamp_ns, self.config.live, self.drops):
-                live.described_ns = self._stamp_ns
-                live.described_count = snapshot.sample_count
-                requests.append(self._request(index, None))
-        return tuple(requests)
 
     def _request(self, index: int, question: str | None) -> DescribeRequest:
         """About trace ``index`` of the latest frame, of which words are to see everything."""
@@ -292,6 +304,7 @@ class Pipeline:
         self._unsettled = None
         for event in self._segmenter.reset():
             self.attention.observe(event)
+        self._fast_path.reset()
         self._live.reset()
         self._memory.reset()
         self.attention.reset()

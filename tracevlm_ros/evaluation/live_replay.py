@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.lens import Lens
-from tracevlm_ros.core.pipeline import Pipeline, StepResult
+from tracevlm_ros.core.pipeline import Pipeline
 from tracevlm_ros.core.slow_path import DescribeRequest, describe
 from tracevlm_ros.core.types import Description, Frame, GazeSample, Word
 from tracevlm_ros.evaluation.outcome import FrameOutcome, SpokenCaption
@@ -201,13 +201,13 @@ def _steps(shared: _Shared, pipeline: Pipeline) -> Iterator[FrameOutcome]:
         if result is None:
             return
         step_ms = (time.perf_counter() - before) * 1e3
-        _ask(shared, result)
+        _ask(shared, pipeline.requests())
         yield FrameOutcome(result.frame, result.masks, result.traces, (), step_ms)
 
 
-def _ask(shared: _Shared, result: StepResult) -> None:
+def _ask(shared: _Shared, requests: Iterable[DescribeRequest]) -> None:
     with shared.changed:
-        for request in result.requests:
+        for request in requests:
             shared.requests_replaced += request.trace_id in shared.requests
             shared.requests[request.trace_id] = request
         shared.changed.notify_all()

@@ -56,9 +56,10 @@ def _outcome(
 ) -> FrameOutcome:
     before = time.perf_counter()
     captions: list[SpokenCaption] = []
-    for request in result.requests:
+    requests = pipeline.requests()
+    for request in requests:
         captions += _answer(pipeline, engine, request)
-    describe_ms = (time.perf_counter() - before) * 1e3 if result.requests else None
+    describe_ms = (time.perf_counter() - before) * 1e3 if requests else None
     return FrameOutcome(
         result.frame, result.masks, result.traces, tuple(captions), step_ms, describe_ms
     )

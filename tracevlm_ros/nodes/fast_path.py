@@ -204,7 +204,7 @@ class FastPath(Intake):
         self._stopwatch.add("gaze_wait", arrival.received_s, start_s, step.frame.stamp_ns)
         self._stopwatch.add("fast_path", start_s, end_s, step.frame.stamp_ns)
         self._sink.step_done(step, arrival)
-        for request in step.requests:
+        for request in self._pipeline.requests():
             self._sink.describe_wanted(request, arrival, None)
         settling_s = time.monotonic()
         self._pipeline.settle()

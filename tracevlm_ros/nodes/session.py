@@ -11,14 +11,13 @@ from tracevlm_ros.core.config import PipelineConfig
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.live_traces import NS_PER_MS
-from tracevlm_ros.core.mask_memory import Sight
 from tracevlm_ros.core.pipeline import Pipeline, StepResult
 from tracevlm_ros.core.slow_path import DescribeRequest, LocateRequest
 from tracevlm_ros.core.types import Caption, Description
 from tracevlm_ros.nodes import convert
 from tracevlm_ros.nodes.arrival import Arrival, Question, Search
 from tracevlm_ros.nodes.ask import Questions
-from tracevlm_ros.nodes.beside import BesideThread
+from tracevlm_ros.nodes.beside import BesideThreads
 from tracevlm_ros.nodes.describer import Describer, Job, SearchJob
 from tracevlm_ros.nodes.fast_intake import FastLimits
 from tracevlm_ros.nodes.fast_path import FastPath
@@ -57,7 +56,7 @@ class Session:
         )
         host.stopwatch.listener = self._trace_file
         self._engine = engine
-        self._beside: BesideThread[Sight | None] = BesideThread()
+        self._beside = BesideThreads()
         self._pipeline = Pipeline(
             config, TimedEngine(engine, host.stopwatch), mapping, self._beside
         )

@@ -69,8 +69,8 @@ def warm_up(config: PipelineConfig, engine: Engine) -> int:
             pipeline.add_gaze(GazeSample(stamp_ns + offset_ns, 320.0 + part % 2, 180.0))
         pipeline.add_frame(Frame(stamp_ns, noise))
         pipeline.flush()
-        while (step := pipeline.step()) is not None:
-            for request in step.requests:
+        while pipeline.step() is not None:
+            for request in pipeline.requests():
                 for _, part_said in describe(engine, request):
                     if part_said.is_final:
                         pipeline.deliver(request, part_said)
