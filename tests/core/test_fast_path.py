@@ -70,9 +70,28 @@ def test_the_model_is_shown_what_the_memory_expects_only_where_that_is_asked_for
     prior: bool,
 ) -> None:
     engine = StrokeReader()
-    config = PipelineConfig(memory=MaskMemoryConfig(prior=prior))
+    config = PipelineConfig(memory=MaskMemoryConfig(prior=prior, ask_every=1))
     results = [r for r in steps(engine, config) if r.traces]
     assert engine.asked == [[False]] + [[prior]] * (len(results) - 1)
+
+
+@pytest.mark.parametrize(("every", "within_ms"), [(1, 100.0), (2, 100.0), (2, 0.0), (4, 1e4)])
+def test_the_model_is_asked_in_some_frames_and_every_frame_has_a_mask(
+    every: int, within_ms: float
+) -> None:
+    engine = StrokeReader()
+    memory = MaskMemoryConfig(ask_every=every, ask_within_ms=within_ms)
+    results = [r for r in steps(engine, PipelineConfig(memory=memory)) if r.traces]
+    asked_every = 1 if within_ms == 0.0 else every
+    assert len(engine.asked) == -(-len(results) // asked_every)
+    assert all(np.any(r.masks.labels) for r in results)
+
+
+def test_without_a_memory_the_model_is_asked_in_every_frame() -> None:
+    engine = StrokeReader()
+    memory = MaskMemoryConfig(enabled=False, ask_every=4)
+    results = [r for r in steps(engine, PipelineConfig(memory=memory)) if r.traces]
+    assert len(engine.asked) == len(results)
 
 
 def test_first_words_go_on_from_the_mask_of_the_stroke() -> None:

@@ -20,6 +20,7 @@ from tracevlm_ros.core.label_image import compose
 from tracevlm_ros.core.live_trace import LiveTrace, prompt_of
 from tracevlm_ros.core.live_traces import LiveTraces
 from tracevlm_ros.core.mask_memory import MaskMemory
+from tracevlm_ros.core.turns import Turns
 from tracevlm_ros.core.types import FloatArray, Frame, Masks, TraceSnapshot
 
 
@@ -53,6 +54,7 @@ class FastPath:
         self._beside = beside
         self._window: Window | None = None
         self._begun: _Begun | None = None
+        self._turns = Turns()
 
     def reset(self) -> None:
         """Forget where the model looked; what was begun is waited for."""
@@ -112,33 +114,60 @@ class FastPath:
         look: Look | None,
         shown: list[LiveTrace],
         snapshots: tuple[TraceSnapshot, ...],
-    ) -> tuple[Masks, Any]:
-        """Masks of the ``shown`` traces, and the engine's handle of this frame.
-
-        The handle is None where there is no trace, or where the model saw a part of the frame only.
-        """
+    ) -> Masks:
+        """Masks of the ``shown`` traces."""
         if look is None:
-            return compose(frame, [], []), None
-        grounded = self._ground(look, snapshots)
+            return compose(frame, [], [])
         self._adopt(frame.stamp_ns, shown)
+        embeddings = [self._embeddings(live) for live in shown]
+        asked = self._turn(frame.stamp_ns, shown, embeddings)
+        said: list[Field | None] = [None] * len(shown)
+        if asked:
+            grounded = self._ground(look, [snapshots[index] for index in asked])
+            answers = self._engine.segment(
+                grounded,
+                [embeddings[index] for index in asked],
+                self._priors([shown[index] for index in asked]),
+            )
+            for index, answer in zip(asked, answers, strict=True):
+                said[index] = answer
         trace_ids = [live.trace_id for live in shown]
-        said = self._segment(grounded, shown)
+        resting = {
+            trace_id
+            for trace_id, embedding, answer in zip(trace_ids, embeddings, said, strict=True)
+            if embedding is not None and answer is None
+        }
         seeds = {live.trace_id: self._live.surely_seen(live) for live in shown}
-        fused = self._memory.fuse(trace_ids, said, seeds)
-        masks = compose(frame, trace_ids, fused, look.window)
-        return masks, grounded if look.window.is_whole else None
+        fused = self._memory.fuse(trace_ids, said, seeds, resting)
+        return compose(frame, trace_ids, fused, look.window)
 
-    def ground_whole(self, frame: Frame, snapshots: tuple[TraceSnapshot, ...]) -> Any:
-        """The engine's handle of all of ``frame``, for words."""
-        features = self._engine.encode(frame.image_rgb)
-        return self._ground(Look(features, whole(_size(frame))), snapshots)
+    def ground_whole(
+        self, frame: Frame, look: Look | None, snapshots: tuple[TraceSnapshot, ...]
+    ) -> Any:
+        """The engine's handle of all of ``frame`` and its traces, for words."""
+        if look is None or not look.window.is_whole:
+            look = Look(self._engine.encode(frame.image_rgb), whole(_size(frame)))
+        return self._ground(look, snapshots)
 
-    def _ground(self, look: Look, snapshots: tuple[TraceSnapshot, ...]) -> Any:
+    def _ground(self, look: Look, snapshots: Sequence[TraceSnapshot]) -> Any:
         window, limit = look.window, self._engine.info.max_keypoints
         prompts = [
             prompt_of(window.keypoints(s.keypoints), window.size_hw, limit) for s in snapshots
         ]
         return self._engine.ground(look.features, prompts)
+
+    def _turn(
+        self, stamp_ns: int, shown: list[LiveTrace], embeddings: list[Field | None]
+    ) -> list[int]:
+        """Places in ``shown`` of those that the model is asked about in this frame."""
+        config = self._memory.config
+        carried = {
+            live.trace_id: self._memory.knows(live.trace_id)
+            for live, embedding in zip(shown, embeddings, strict=True)
+            if embedding is not None
+        }
+        taken = self._turns.take(stamp_ns, carried, config.ask_every, config.ask_within_ms)
+        return [index for index, live in enumerate(shown) if live.trace_id in taken]
 
     def _places(self, live: LiveTrace, size_hw: tuple[int, int]) -> FloatArray:
         """Where a trace may be, (N, 2) in pixels: keypoints that are seen, and the mask of
@@ -158,13 +187,11 @@ class FastPath:
     def _adopt(self, stamp_ns: int, shown: list[LiveTrace]) -> None:
         """Take words that are due. They begin another mask, unless the stroke already gave it."""
         for live in shown:
-            if live.adopt_due(stamp_ns) and self._engine.unspoken is None:
+            if not live.adopt_due(stamp_ns):
+                continue
+            self._turns.forget(live.trace_id)
+            if self._engine.unspoken is None:
                 self._memory.forget(live.trace_id)
-
-    def _segment(self, grounded: Any, shown: list[LiveTrace]) -> list[Field | None]:
-        """Logits over what was looked at."""
-        embeddings = [self._embeddings(live) for live in shown]
-        return self._engine.segment(grounded, embeddings, self._priors(shown))
 
     def _priors(self, shown: list[LiveTrace]) -> Sequence[Field | None] | None:
         if not self._memory.config.prior:

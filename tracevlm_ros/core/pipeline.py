@@ -21,7 +21,7 @@ from tracevlm_ros.core.drift_correction import DriftCorrection, KnownPlace
 from tracevlm_ros.core.drops import Drops
 from tracevlm_ros.core.engine import Engine
 from tracevlm_ros.core.errors import ConfigError
-from tracevlm_ros.core.fast_path import FastPath
+from tracevlm_ros.core.fast_path import FastPath, Look
 from tracevlm_ros.core.gaze_mapping import GazeMapping
 from tracevlm_ros.core.lens import Lens
 from tracevlm_ros.core.live_trace import LiveTrace, PendingEmbeddings
@@ -51,12 +51,14 @@ class StepResult(NamedTuple):
 
 
 class _Latest(NamedTuple):
-    """The last step, and what of its ``shown`` traces was not asked for yet."""
+    """The last step. ``shown``: traces whose words were not asked for yet; ``grounded``: what the
+    slow path reads, once it was made."""
 
     frame: Frame
-    grounded: Any
+    look: Look | None
     snapshots: tuple[TraceSnapshot, ...]
     shown: tuple[LiveTrace, ...]
+    grounded: Any = None
 
 
 class Pipeline:
@@ -155,8 +157,8 @@ class Pipeline:
         look = self._fast_path.look(frame, shown)
         self._steer(shown)
         snapshots = tuple(self._live.snapshot(live) for live in shown)
-        masks, grounded = self._fast_path.run(frame, look, shown, snapshots)
-        self._latest = _Latest(frame, grounded, snapshots, tuple(shown))
+        masks = self._fast_path.run(frame, look, shown, snapshots)
+        self._latest = _Latest(frame, look, snapshots, tuple(shown))
         self._unsettled = StepResult(frame, masks, snapshots)
         return self._unsettled
 
@@ -256,7 +258,7 @@ class Pipeline:
         assert self._latest is not None
         latest = self._latest
         if latest.grounded is None:
-            grounded = self._fast_path.ground_whole(latest.frame, latest.snapshots)
+            grounded = self._fast_path.ground_whole(latest.frame, latest.look, latest.snapshots)
             latest = self._latest = latest._replace(grounded=grounded)
         frame = latest.frame
         height, width = frame.image_rgb.shape[:2]

@@ -76,4 +76,5 @@ def _few_cores() -> set[int]:
 @functools.cache
 def _this_core() -> Callable[[], int]:
     """Linux's number of the core that the calling thread runs on."""
-    return ctypes.CDLL(None).sched_getcpu  # type: ignore[no-any-return]
+    core: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
+    return core

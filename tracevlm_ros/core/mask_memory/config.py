@@ -87,6 +87,21 @@ class MaskMemoryConfig:
         1.0,
         live=True,
     )
+    ask_every: int = setting(
+        1,
+        "The model is asked for a trace's mask in every so many frames, in the others the memory "
+        "carries it; traces take turns. 2 costs half of TVP and mask decoder.",
+        1,
+        100,
+        live=True,
+    )
+    ask_within_ms: float = setting(
+        150.0,
+        "But it is asked where its last answer is so old, as when frames come slowly.",
+        0.0,
+        60_000.0,
+        live=True,
+    )
     prior: bool = setting(False, "Show the model the carried mask before it answers.", live=True)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ found by its mask. A recursive Bayes filter with independence assumed where ther
 bounds on every part.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -188,6 +188,10 @@ class MaskMemory:
         """True where a mask was known that is not believed any more."""
         return trace_id in self._traces and self._expected(trace_id) is None
 
+    def knows(self, trace_id: int) -> bool:
+        """Whether a mask was carried to this frame that is believed."""
+        return self._expected(trace_id) is not None
+
     def carried(self, trace_id: int) -> Carried | None:
         """Where the object should be in this frame, at the small size; None: not known."""
         expected = self._expected(trace_id)
@@ -215,13 +219,15 @@ class MaskMemory:
         trace_ids: Sequence[int],
         logits: Sequence[Field | None],
         seeds: Mapping[int, FloatArray],
+        resting: Collection[int] = (),
     ) -> list[Field | None]:
         """The model's ``logits`` of this frame's window -> logits of it with the memory's say, in
         the same order.
 
         ``logits[i]`` None: the model was not asked; then the carried mask answers while it looks
-        like the object. ``seeds`` (N, 2), 0..1 of the frame: keypoints that are surely on the
-        object. Traces not in ``trace_ids`` are forgotten.
+        like the object, and that of a trace that is only ``resting`` in any case. ``seeds``
+        (N, 2), 0..1 of the frame: keypoints that are surely on the object. Traces not in
+        ``trace_ids`` are forgotten.
         """
         self._traces = {key: self._traces[key] for key in trace_ids if key in self._traces}
         if not self.config.enabled or self._is_blind or self._now is None:
@@ -229,7 +235,7 @@ class MaskMemory:
         assert self._window is not None
         held = {trace_id: self._window.shares(places) for trace_id, places in seeds.items()}
         return [
-            self._fuse_one(trace_id, logit, self._now, held.get(trace_id))
+            self._fuse_one(trace_id, logit, self._now, held.get(trace_id), trace_id in resting)
             for trace_id, logit in zip(trace_ids, logits, strict=True)
         ]
 
@@ -253,7 +259,12 @@ class MaskMemory:
         return np.asarray(expected, dtype=np.float32)
 
     def _fuse_one(
-        self, trace_id: int, logit: Field | None, now: SmallPicture, seeds: FloatArray | None
+        self,
+        trace_id: int,
+        logit: Field | None,
+        now: SmallPicture,
+        seeds: FloatArray | None,
+        is_resting: bool,
     ) -> Field | None:
         config = self.config
         size_hw = now.size_hw
@@ -278,7 +289,7 @@ class MaskMemory:
             self._lessons.append(lesson)
         else:
             self._judge(lesson, is_told=False)
-            if not known.is_alike:
+            if not (known.is_alike or is_resting):
                 return None
         if config.edge_px:
             return odds_of(follow_edges(share, now.grey, config.edge_px))

@@ -21,6 +21,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "without doubt": {"least_trust": 1.0},
     "without keypoints": {"seed_weight": 0.0},
     "without edges": {"edge_px": 0},
+    "asked every other frame": {"ask_every": 2},
 }
 
 
