@@ -35,11 +35,10 @@ class BesideThreads:
 class _Elsewhere:
     """A thread that wakes on another core than the one that wakes it.
 
-    Linux looks for an idle core for a thread that wakes; on a machine with two cores it gives up
-    before the first. The thread then stands behind the one that woke it and begins when that one
-    waits (in a trial 0.8 ms later instead of 0.2: after all that it was to run beside). So that
-    core is forbidden to it until somebody waits for the result. Where there are more than
-    ``_FEW_CORES``, Linux is left alone.
+    On a machine with two cores a thread was seen to begin only when the one that woke it waited,
+    after all that it was to run beside, though the other core was idle (0.8 ms after it was woken;
+    0.2 when that core was its only one). So the waker's core is forbidden to it until somebody
+    waits for the result. Where there are more than ``_FEW_CORES``, Linux is left alone.
     """
 
     def __init__(self, name: str) -> None:
