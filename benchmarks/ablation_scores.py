@@ -40,8 +40,8 @@ def scores_of(
     return {
         "bleu4": 100 * bleu([tokenize(b) for _, b in texts], [[tokenize(a)] for a, _ in texts])[3],
         "attributes": 100 * statistics.fmean(right_attributes(a, b) for a, b in texts),
-        "lbm0": statistics.fmean(trace_distance(b, s, 0) for b, s in traces),
-        "lbm1": statistics.fmean(trace_distance(b, s, 1) for b, s in traces),
+        "lbm0": _mean(trace_distance(b, s, 0) for b, s in traces),
+        "lbm1": _mean(trace_distance(b, s, 1) for b, s in traces),
         "answers": _share(_text(s) == b.exchanges[0].answer for b, s in answers),
         "malformed": _share(bool(found.parsed.problems) for found in every),
     }
@@ -49,8 +49,12 @@ def scores_of(
 
 def _share(right: Iterable[bool]) -> float:
     """Per cent; NaN of nothing."""
-    found = list(right)
-    return 100 * statistics.fmean(found) if found else float("nan")
+    return 100 * _mean(right)
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return statistics.fmean(found) if found else float("nan")
 
 
 def right_attributes(truth: str, said: str) -> float:

@@ -105,6 +105,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--fresh-tvp", action="store_true", help="with --from: trace prompting of the seed"
     )
+    parser.add_argument("--tasks", nargs="+", help="only these of a narrative")
     parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
     parser.add_argument("--rows", type=int, default=1, help="packed rows of a step")
     parser.add_argument("--workers", action="store_true", help="read ahead in another process")
@@ -190,6 +191,7 @@ def settings(arguments: argparse.Namespace, arm: str, seed: int) -> StageConfig:
         made = riln(arguments.out / "riln")
         values["data"] = tuple(str(made) if name == DATA_NAME else name for name in values["data"])
     tasks = (*TASKS, Task.ASK.value) if arguments.ablation == "reasoning" else TASKS
+    tasks = tuple(arguments.tasks or tasks)
     return StageConfig(
         stage="1.5",
         model=arguments.model,

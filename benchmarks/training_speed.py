@@ -59,7 +59,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--micro-batches", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", action="store_true", help="read ahead in other processes")
-    parser.add_argument("--keep-activations", action="store_true", help="do not recompute layers")
+    keep = parser.add_mutually_exclusive_group()
+    keep.add_argument("--keep-activations", action="store_true", help="do not recompute layers")
+    keep.add_argument("--keep-products", action="store_true", help="recompute all but products")
+    keep.add_argument("--compile", action="store_true", help="fuse layers with torch.compile")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--case", default="", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -113,7 +116,10 @@ def packed(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         trainer = StageTrainer(config, Path(folder), say=lambda _: None, built=built)
         counter = ModelFlops(trainer) if config.is_qwen else None
-        records, flops = [], []
+        records, flops, fills = [], [], list[float]()
+        trainer.stage.register_forward_pre_hook(
+            lambda stage, inputs: fills.append(filled(stage.tokens(inputs[0]).segment_ids))
+        )
         for _ in range(WARM_UP + arguments.steps):
             records.append(trainer.train_one())
             flops.append(counter.take() if counter else 0.0)
@@ -127,6 +133,7 @@ def packed(arguments: argparse.Namespace) -> dict[str, Any]:
         "step_s": step_s,
         "samples_per_s": statistics.fmean(r["samples"] for r in counted) / step_s,
         "tokens_per_s": config.packing.length * config.rows * config.micro_batches / step_s,
+        "filled": statistics.fmean(fills[WARM_UP * config.micro_batches :]),
         "wait_share": sum(r["wait_s"] for r in counted) / sum(r["step_s"] for r in counted),
         "peak_mib": peak_memory() >> 20,
     }
@@ -134,6 +141,11 @@ def packed(arguments: argparse.Namespace) -> dict[str, Any]:
         model = statistics.fmean(flops[WARM_UP:]) / step_s
         result |= {"model_tflops": model / 1e12, "matrix_tflops": rate / 1e12, "mfu": model / rate}
     return result
+
+
+def filled(segment_ids: torch.Tensor) -> float:
+    """Share of the places of packed rows that hold a token."""
+    return float((segment_ids > 0).float().mean())
 
 
 def stage_config(arguments: argparse.Namespace) -> StageConfig:
@@ -149,7 +161,9 @@ def stage_config(arguments: argparse.Namespace) -> StageConfig:
         max_pixels=448 * 448 if big else 112 * 112,
         weights="bf16" if big else "fp32",
         precision="bf16" if big else "fp32",
-        checkpointing=qwen and not arguments.keep_activations,
+        checkpointing=qwen and not (arguments.keep_activations or arguments.compile),
+        keep_products=qwen and arguments.keep_products,
+        compile=arguments.compile,
         workers=arguments.workers or big,
         threads=arguments.threads,
         validation=ValidationConfig(every=0),

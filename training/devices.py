@@ -23,6 +23,12 @@ def repeat_exactly(device: torch.device, required: bool = True) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+def round_products(device: torch.device) -> None:
+    """Let a GPU round the factors of fp32 products to 10 bits (TF32), some eight times faster."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+
+
 def to_device(batch: Any, device: torch.device) -> Any:
     """Every tensor of nested tuples and mappings on ``device``; other values stay as they are."""
     if isinstance(batch, Tensor):

@@ -1,7 +1,9 @@
 import torch
+from torch.nn import functional
 
 from training.model.config import tiny
 from training.model.language import LanguageModel
+from training.model.layers import EPSILON, RMSNorm
 
 
 def _model() -> LanguageModel:
@@ -63,3 +65,13 @@ def test_rope_axes_are_told_apart() -> None:
     hidden = [model(x + 0, ids).keys for ids in (base, row, column)]
     assert not torch.allclose(hidden[0], hidden[1])
     assert not torch.allclose(hidden[1], hidden[2])
+
+
+def test_the_norm_is_pytorchs_own_to_rounding() -> None:
+    """On a GPU that one takes its place."""
+    norm = RMSNorm(32)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(1))
+    x = 5 * torch.randn(4, 32, generator=torch.Generator().manual_seed(2))
+    expected = functional.rms_norm(x, norm.weight.shape, norm.weight, EPSILON)
+    torch.testing.assert_close(norm(x), expected)

@@ -21,10 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackConfig:
-    """``length`` tokens a row; up to ``open_rows`` rows are filled at the same time."""
+    """``length`` tokens a row; up to ``open_rows`` rows are filled at the same time, so that what
+    fits a gap has time to come."""
 
     length: int = 2048
-    open_rows: int = 4
+    open_rows: int = 16
 
     def __post_init__(self) -> None:
         require_range("length", self.length, 8, 1 << 20)
@@ -44,7 +45,9 @@ class PackedRow(NamedTuple):
 
 
 class Packer(Generic[T]):
-    """Puts items into the fullest open row that still has room for them (best fit).
+    """Puts items into the fullest open row that still has room for them (best fit); where none has,
+    the oldest row is closed. So no item waits for ever, and rows that show the same pictures come
+    out one after the other: a batch encodes them once.
 
     Deterministic: what comes out depends on the order of what went in alone. ``rows`` is the whole
     state: the items of each open row, in order, oldest row first.
@@ -72,8 +75,7 @@ class Packer(Generic[T]):
             return None
         closed = None
         if len(self.rows) >= self._config.open_rows:
-            fullest = max(range(len(filled)), key=lambda place: filled[place])
-            closed = [kept for _, kept in self.rows.pop(fullest)]
+            closed = [kept for _, kept in self.rows.pop(0)]
         self.rows.append([(length, item)])
         return closed
 

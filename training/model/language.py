@@ -14,7 +14,14 @@ from torch.nn import functional as F
 
 from training.model.config import LanguageConfig
 from training.model.layers import RMSNorm, SwiGLU, turn
-from training.model.packed_attention import SampleLengths, attend_within
+from training.model.packed_attention import (
+    Apart,
+    FlatSamples,
+    SampleLengths,
+    attend_flat,
+    attend_masked,
+    attend_within,
+)
 
 MASKED = -1e4
 
@@ -42,7 +49,7 @@ class Attention(nn.Module):
         x: Tensor,
         cos: Tensor,
         sin: Tensor,
-        mask: Tensor | SampleLengths | None,
+        mask: Apart | None,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """``mask`` (S, P + S) is added to the scores; None means causal, with nothing cached."""
@@ -53,11 +60,12 @@ class Attention(nn.Module):
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
         if isinstance(mask, SampleLengths):
             out = attend_within(q, k, v, mask)
-        elif self.fused or mask is None:
-            bias = None if mask is None else mask.to(q.dtype)
-            out = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=bias, is_causal=mask is None, enable_gqa=True
-            )
+        elif isinstance(mask, FlatSamples):
+            out = attend_flat(q, k, v, mask)
+        elif mask is None:
+            out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        elif self.fused:
+            out = attend_masked(q, k, v, mask.to(q.dtype))
         else:
             out = self._attend(q, k, v, mask)
         return self.o_proj(out.transpose(1, 2).flatten(2)), k, v
@@ -89,7 +97,7 @@ class Layer(nn.Module):
         x: Tensor,
         cos: Tensor,
         sin: Tensor,
-        mask: Tensor | SampleLengths | None,
+        mask: Apart | None,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         attended, keys, values = self.self_attn(self.input_layernorm(x), cos, sin, mask, past)
@@ -119,10 +127,9 @@ class LanguageModel(nn.Module):
         embeddings: Tensor,
         position_ids: Tensor,
         past: tuple[Tensor, Tensor] | None = None,
-        mask: Tensor | SampleLengths | None = None,
+        mask: Apart | None = None,
     ) -> LanguageState:
-        """For packed rows, ``mask`` stands in for the causal one: (B, 1, S, P + S) added to the
-        scores, or, with nothing cached, the lengths of the samples."""
+        """For packed rows, ``mask`` stands in for the causal one; see ``Apart``."""
         cos, sin = self.rotary(position_ids)
         cached = 0 if past is None else past[0].shape[3]
         if mask is None and (past is not None or not self.config.fused_attention):

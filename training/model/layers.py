@@ -4,11 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+EPSILON = 1e-6
+
 
 class RMSNorm(nn.Module):
     """Root-mean-square norm over the last axis, as in Qwen2.5 (eps 1e-6), computed in fp32.
 
-    Written as a division, since that is the pattern which ONNX Runtime fuses into one kernel.
+    Written as a division, since that is the pattern which ONNX Runtime fuses into one kernel. On a
+    GPU PyTorch's own kernel reads and writes once what this reads and writes seven times.
     """
 
     def __init__(self, width: int) -> None:
@@ -16,8 +19,11 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda and x.dtype == self.weight.dtype:
+            with torch.autocast(x.device.type, enabled=False):  # It would answer in fp32.
+                return F.rms_norm(x, self.weight.shape, self.weight, EPSILON)
         x32 = x.float()
-        size = torch.sqrt(x32.square().mean(-1, keepdim=True) + 1e-6)
+        size = torch.sqrt(x32.square().mean(-1, keepdim=True) + EPSILON)
         return (x32 / size).to(x.dtype) * self.weight
 
 

@@ -18,7 +18,7 @@ from training.data.packed_stream import Row
 from training.data.sequences import Encoder
 from training.losses import LossConfig, dice_loss, ref_loss
 from training.model.language import LanguageModel
-from training.model.packed_attention import SampleLengths, sample_lengths
+from training.model.packed_attention import Apart, flat_samples, flat_works, sample_lengths
 from training.model.patch_heads import IGNORED
 
 B = TypeVar("B")
@@ -137,7 +137,8 @@ class StageNetwork(nn.Module, ABC, Generic[B]):
         device = tokens.ids.device
         seen = self.see(batch)
         with self.autocast(device):
-            hidden = self.language(seen.x, tokens.position_ids, mask=samples_apart(tokens)).hidden
+            apart = samples_apart(tokens, self.computes_in_half)
+            hidden = self.language(seen.x, tokens.position_ids, mask=apart).hidden
             learned = tokens.targets != IGNORED
             logits = self.logits(hidden[learned])
         text = F.cross_entropy(logits.float(), tokens.targets[learned], reduction="sum")
@@ -157,11 +158,15 @@ class StageNetwork(nn.Module, ABC, Generic[B]):
         return {"ref": torch.stack(ref).sum(), "dice": torch.stack(dice).sum()}
 
 
-def samples_apart(tokens: Tokens) -> Tensor | SampleLengths:
+def samples_apart(tokens: Tokens, half: bool) -> Apart:
     """What keeps samples from seeing each other: a GPU takes one large product sooner than many
-    small ones, a CPU does not."""
+    small ones, a CPU does not. FlashAttention computes in ``half`` precision alone."""
     segments = tokens.segment_ids
-    return sample_lengths(segments) if segments.device.type == "cpu" else packed_mask(segments)
+    if segments.device.type == "cpu":
+        return sample_lengths(segments)
+    if half and flat_works(segments.device):
+        return flat_samples(segments)
+    return packed_mask(segments)
 
 
 class TreePlan(NamedTuple):

@@ -6,6 +6,7 @@ averaged here.
 """
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,9 +17,17 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
 
 from tracevlm_ros.core.errors import ConfigError
+from training.model import language
+
+LETTING_GO_S = 0.5
+_PRODUCTS = frozenset({torch.ops.aten.mm.default, torch.ops.aten.addmm.default})
 
 
 class Processes(NamedTuple):
@@ -74,8 +83,14 @@ def join(device: str) -> Processes:
 
 
 def leave(processes: Processes) -> None:
+    """Leave the group, as the last thing that a process does.
+
+    Gloo's threads let go of the last collective's tensors after it is done, and need the
+    interpreter for that; one that finds it gone aborts the process. So they are given time.
+    """
     if processes.world > 1:
         dist.destroy_process_group()
+        time.sleep(LETTING_GO_S)
 
 
 def shard(network: nn.Module, layers: Iterable[nn.Module], processes: Processes) -> list[nn.Module]:
@@ -94,12 +109,29 @@ def shard(network: nn.Module, layers: Iterable[nn.Module], processes: Processes)
     return sharded
 
 
-def recompute(layers: Iterable[nn.Module]) -> None:
-    """Gradient checkpointing: ``layers`` keep their input and run again for the gradients."""
+def compile_layers(layers: Iterable[nn.Module]) -> None:
+    """Have what each of ``layers`` computes made into kernels of its own when it first runs, but
+    for attention of packed rows: every batch has other lengths, and would be compiled anew."""
+    for name in ("attend_within", "attend_flat"):
+        kept = torch.compiler.disable(getattr(language, name))  # type: ignore[no-untyped-call]
+        setattr(language, name, kept)
     for layer in layers:
-        object.__setattr__(
-            layer, "forward", partial(checkpoint, layer.forward, use_reentrant=False)
-        )
+        object.__setattr__(layer, "forward", torch.compile(layer.forward))
+
+
+def recompute(layers: Iterable[nn.Module], keep_products: bool = False) -> None:
+    """Gradient checkpointing: ``layers`` keep their input and run again for the gradients; with
+    ``keep_products`` they keep the results of matrix products as well, and run the rest again."""
+    kept = partial(create_selective_checkpoint_contexts, _product_is_kept)
+    context: dict[str, Any] = {"context_fn": kept} if keep_products else {}
+    for layer in layers:
+        again = partial(checkpoint, layer.forward, use_reentrant=False, **context)
+        object.__setattr__(layer, "forward", again)
+
+
+def _product_is_kept(_: Any, operation: Any, *__: Any, **___: Any) -> CheckpointPolicy:
+    kept = operation in _PRODUCTS
+    return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
 
 
 def complete_gradients(parameters: Iterable[nn.Parameter], processes: Processes) -> None:
@@ -124,12 +156,14 @@ def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
         sharded = torch.stack(parts).sum()
         dist.all_reduce(sharded)
         whole.append(sharded)
-    norm = torch.stack(whole).sum().sqrt()
-    share = (limit / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(share.to(gradient.dtype))
-    return float(norm)
+    norm = float(torch.stack(whole).sum().sqrt())
+    if norm > limit:
+        for gradient in gradients:
+            gradient.mul_(limit / norm)
+    return norm
 
 
 def _squares(values: Tensor) -> Tensor:
-    return values.float().square().sum()
+    """Their sum, in fp32 without a copy in it."""
+    norm: Tensor = torch.linalg.vector_norm(values, dtype=torch.float32)
+    return norm.square()

@@ -86,6 +86,9 @@ class StageConfig:
     weights are random. ``weights`` is the type that the backbone is stored in, ``precision`` the
     one that it computes in. ``order``: tasks of a narrative in the paper's fixed order, or mixed.
     ``trace_form``: how the model is shown a trace (``data.trace_forms``; tvp is the method).
+    ``checkpointing`` computes layers again for their gradients, with ``keep_products`` all but
+    their matrix products. ``compile`` gives the layers to ``torch.compile``, which fuses what lies
+    between products and keeps the products by itself.
     ``train_tvp`` lets stage 2 train TVP as well (paper 3.4; 4.1 trains the language model alone).
     """
 
@@ -111,6 +114,8 @@ class StageConfig:
     precision: str = "fp32"
     weights: str = "fp32"
     checkpointing: bool = False
+    keep_products: bool = False
+    compile: bool = False
     save_every: int = 100
     keep: int = 2
     validation: ValidationConfig = field(default_factory=ValidationConfig)
@@ -130,6 +135,10 @@ class StageConfig:
         for name, high in _AT_LEAST_ONE.items():
             require_range(name, getattr(self, name), 1, high)
         require_range("max_pixels", self.max_pixels, 28 * 28, 1 << 28)
+        if self.keep_products and not self.checkpointing:
+            raise ConfigError("keep_products is on and checkpointing off; switch both on")
+        if self.compile and self.keep_products:
+            raise ConfigError("compile keeps products by itself; switch keep_products off")
         if self.backbone and self.model in NANO_MODELS:
             raise ConfigError(
                 f"backbone is '{self.backbone}'; {self.model} takes none, name a Qwen"

@@ -21,7 +21,7 @@ from tracevlm_ros.core.errors import ConfigError
 from training.data.naming import open_data
 from training.data.packed_stream import PackedStream
 from training.data.sharding import ShardConfig
-from training.devices import repeat_exactly
+from training.devices import repeat_exactly, round_products
 from training.stages import parallel
 from training.stages.building import Built, build, picture_side, tree_plan
 from training.stages.feeding import MicroBatch, MicroStream, own_streams, read_ahead
@@ -51,11 +51,14 @@ class StageTrainer:
         _require_shares(config, self.processes)
         torch.set_num_threads(config.threads)
         repeat_exactly(self.processes.device)
+        round_products(self.processes.device)
         self.built = built or build(config, initial)
         self.stage = self.built.stage
         self.trainable = freeze_stage(config, self.built)
+        if config.compile:
+            parallel.compile_layers(self.stage.layers())
         if config.checkpointing:
-            parallel.recompute(self.stage.layers())
+            parallel.recompute(self.stage.layers(), config.keep_products)
         parallel.shard(self.stage, self.stage.layers(), self.processes)
         self._gate = RowGate(self.stage.network, self.trainable.rows)
         self.parameters = [p for p in self.stage.network.parameters() if p.requires_grad]
@@ -235,7 +238,9 @@ def make_optimiser(
         {"params": rest, "weight_decay": 0.0},
     ]
     present = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(present, lr=config.rate, betas=schedule.betas, foreach=False)
+    on_gpu = all(p.is_cuda for _, p in trained)
+    kind: dict[str, bool] = {"fused": True} if on_gpu else {"foreach": False}
+    return torch.optim.AdamW(present, lr=config.rate, betas=schedule.betas, **kind)
 
 
 def open_stream(config: StageConfig, stage: Any, number: int) -> PackedStream:

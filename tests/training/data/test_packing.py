@@ -186,6 +186,20 @@ def test_the_packer_keeps_every_item_within_length(sizes: list[int], open_rows: 
     assert len(packer.rows) <= open_rows
 
 
+def test_no_item_waits_longer_than_the_open_rows_behind_it() -> None:
+    """A row that nothing fits into comes out when its turn has come, however empty it is."""
+    packer: Packer[int] = Packer(PackConfig(length=10, open_rows=3))
+    closed = [packer.add(size, number) for number, size in enumerate([6, 9, 8, 7, 9])]
+    assert closed == [None, None, None, [0], [1]]
+
+
+def test_a_gap_is_filled_by_what_comes_later() -> None:
+    packer: Packer[int] = Packer(PackConfig(length=10, open_rows=3))
+    closed = [packer.add(size, number) for number, size in enumerate([6, 6, 6, 4, 4, 4, 10])]
+    assert closed[:-1] == [None] * 6
+    assert closed[-1] == [0, 3]
+
+
 def test_items_that_do_not_fit_are_refused() -> None:
     packer: Packer[int] = Packer(PackConfig(length=8))
     assert not packer.fits(9)

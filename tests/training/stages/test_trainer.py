@@ -1,11 +1,15 @@
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.stages.runs import differing, quiet, tiny_stage, train, weights_in
 from tracevlm_ros.core.errors import ConfigError
@@ -131,19 +135,61 @@ def test_terms_are_sums_so_that_micro_batches_add_up(tmp_path) -> None:
     assert stage.counts(stage.collate(rows, 160)) == tuple(map(sum, zip(*counts, strict=True)))
 
 
+def gradients_of_one_step(folder: Path, model: str, **how: bool) -> dict[str, Tensor | None]:
+    config = StageConfig.of_mapping(
+        {**tiny_stage(model=model).as_mapping(), "packing": {"length": 256}, **how}
+    )
+    trainer = StageTrainer(config, folder, say=quiet)
+    trainer.optimiser.step = lambda: None
+    trainer.optimiser.zero_grad = lambda set_to_none: None
+    trainer.train_one()
+    return {n: p.grad for n, p in trainer.stage.network.named_parameters()}
+
+
+@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("model", ["tiny", "tiny-qwen"])
-def test_recomputing_layers_changes_no_gradient(tmp_path, model) -> None:
-    found = []
-    for checkpointing in (False, True):
-        config = tiny_stage(model=model, checkpointing=checkpointing, packing={"length": 256})
-        config = StageConfig.of_mapping(config.as_mapping())
-        trainer = StageTrainer(config, tmp_path / str(checkpointing), say=quiet)
-        trainer.optimiser.step = lambda: None
-        trainer.optimiser.zero_grad = lambda set_to_none: None
-        trainer.train_one()
-        found.append({n: p.grad for n, p in trainer.stage.network.named_parameters()})
-    for name, gradient in found[0].items():
-        assert gradient is None or torch.allclose(gradient, found[1][name], atol=1e-7), name
+def test_recomputing_layers_changes_no_gradient(tmp_path, model, keep) -> None:
+    plain = gradients_of_one_step(tmp_path / "plain", model)
+    again = gradients_of_one_step(tmp_path / "again", model, checkpointing=True, keep_products=keep)
+    for name, gradient in plain.items():
+        assert gradient is None or torch.allclose(gradient, again[name], atol=1e-7), name
+
+
+def test_kept_products_are_not_made_again(tmp_path) -> None:
+    """Matrix products of one step, counted: fewer than with all recomputed, as many as without."""
+    counts = []
+    for how in ({}, {"checkpointing": True}, {"checkpointing": True, "keep_products": True}):
+        with ProductCounter() as counter:
+            gradients_of_one_step(tmp_path / str(len(counts)), "tiny-qwen", **how)
+        counts.append(counter.products)
+    assert counts[1] > counts[0]
+    assert counts[2] == counts[0]
+
+
+class ProductCounter(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.products = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.products += function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU")
+def test_compiled_layers_give_the_same_gradients(tmp_path) -> None:
+    plain = gradients_of_one_step(tmp_path / "plain", "tiny-qwen")
+    fused = gradients_of_one_step(tmp_path / "fused", "tiny-qwen", compile=True)
+    for name, gradient in plain.items():
+        if gradient is not None:
+            torch.testing.assert_close(fused[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_ways_to_save_memory_that_exclude_each_other_are_refused() -> None:
+    with pytest.raises(ConfigError, match="checkpointing off"):
+        tiny_stage(keep_products=True)
+    with pytest.raises(ConfigError, match="keeps products by itself"):
+        tiny_stage(keep_products=True, checkpointing=True, compile=True)
 
 
 def test_tasks_come_in_the_papers_order_or_mixed() -> None:
