@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from training.data.packed_batch import packed_mask
@@ -12,6 +13,7 @@ from training.model.config import tiny
 from training.model.language import LanguageModel
 from training.model.packed_attention import (
     Apart,
+    FlatSamples,
     attend_flat,
     attend_masked,
     attend_within,
@@ -70,6 +72,18 @@ def test_keys_repeated_for_every_head_are_what_grouped_heads_see():
 
 def test_flash_attention_is_not_taken_where_there_is_no_gpu():
     assert not flat_works(torch.device("cpu"))
+
+
+def test_a_gpu_is_asked_for_what_it_takes():
+    """Shapes and types alone: tensors that claim to be on a GPU, which computes nothing."""
+    with torch.no_grad(), FakeTensorMode():
+        place = {"device": "cuda", "dtype": torch.bfloat16}
+        q, k, v = (torch.empty(2, heads, 16, 64, **place) for heads in (6, 2, 2))
+        bounds = torch.empty(6, dtype=torch.int32, device="cuda")
+        flat = attend_flat(q, k, v, FlatSamples(bounds, 16))
+        masked = attend_masked(q, k, v, torch.empty(2, 1, 16, 16, **place))
+    for out in (flat, masked):
+        assert (out.shape, out.dtype, out.device.type) == (q.shape, torch.bfloat16, "cuda")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: FlashAttention needs CUDA")
