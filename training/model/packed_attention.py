@@ -6,6 +6,7 @@ in one call of FlashAttention, which takes a GPU.
 """
 
 import inspect
+import warnings
 from functools import cache, partial
 from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
@@ -98,10 +99,14 @@ def flat_works(device: torch.device) -> bool:
     segments = torch.tensor([[1] * 40 + [2] * 17 + [0] * 7, [1] * 64], device=device)
     try:
         found = _tried(attend_flat, flat_samples(segments), device)
-    except (ImportError, RuntimeError, TypeError):  # none, not for this GPU, another signature
+    except (ImportError, RuntimeError, TypeError) as error:  # none, not here, another signature
+        warnings.warn(f"packed rows go without FlashAttention, slower: {error}", stacklevel=2)
         return False
     expected = _tried(attend_within, sample_lengths(segments), device)
-    return all(torch.allclose(a, b, 0.05, 0.05) for a, b in zip(found, expected, strict=True))
+    alike = all(torch.allclose(a, b, 0.05, 0.05) for a, b in zip(found, expected, strict=True))
+    if not alike:
+        warnings.warn("packed rows go without FlashAttention: its values differ", stacklevel=2)
+    return alike
 
 
 @torch.enable_grad()
